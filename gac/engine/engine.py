@@ -1,0 +1,276 @@
+"""The loop that drives many sequences at once over members that answer in their own time.
+
+One writer: the engine's thread owns every sequence.  A turn takes in what has arrived, advances
+every generator that can go on, and only then gives each idle member one batch of all open queries
+for it; so batches do not split into halves, and no timer is needed.  Knows nothing of HTTP.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from gac.core import FinishReason, GenerateRequest
+from gac.decoding.decide import Decider
+from gac.decoding.flow import Decide, Strategy
+from gac.engine.ensemble import Ensemble
+from gac.engine.metrics import Metrics
+from gac.engine.scheduler import Scheduler
+from gac.engine.sequence import Emit, Sequence
+from gac.errors import EngineOverloaded, EngineUnavailable, GacError, MemberError, MemberLost
+from gac.members.member import Rows
+from gac.vocabulary.retokenize import MemberContext
+
+logger = logging.getLogger(__name__)
+
+MakeStrategy = Callable[[tuple[str, ...], Decide], Strategy]
+"""From the members that take part and a way to decide to the strategy of one sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How much runs at once: sequences, those that may wait, and new ids in one batch."""
+
+    max_sequences: int = 64
+    max_queued: int = 1024
+    max_batch_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    member: str
+    batch: list[tuple[Sequence, int]]
+    """The sequences that were asked about, and the life in which each was."""
+    future: "Future[Rows]"
+
+
+class Engine:
+    """Writes texts with an ensemble; `submit` and `abort` may be called from any thread."""
+
+    def __init__(
+        self, ensemble: Ensemble, make_strategy: MakeStrategy, limits: EngineLimits | None = None
+    ) -> None:
+        self.ensemble = ensemble
+        self.metrics = Metrics(batches=dict.fromkeys(ensemble.members, 0))
+        self._make_strategy = make_strategy
+        self._limits = limits or EngineLimits()
+        capacities = {n: m.facts.max_kv_tokens for n, m in ensemble.members.items()}
+        self._scheduler = Scheduler(capacities, self._limits.max_sequences)
+        self._by_id: dict[str, Sequence] = {}
+        self._busy: set[str] = set()
+        self._released: list[int] = []
+        self._next_number = 0
+        self._num_open = 0
+        self._broken: GacError | None = None
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._admission = threading.Lock()
+
+    # Called from any thread
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def submit(self, requests: Many[GenerateRequest], emit: Emit) -> None:
+        """Take in requests, all or none; their events go to `emit`, on the engine's thread.
+
+        Raises: EngineOverloaded if too many wait; EngineUnavailable if a member was lost.
+        """
+        with self._admission:
+            if self._broken or self._stopping:
+                reason = self._broken.message if self._broken else "the engine is shutting down"
+                raise EngineUnavailable(reason, code="engine_unavailable")
+            limit = self._limits.max_sequences + self._limits.max_queued
+            if self._num_open + len(requests) > limit:
+                raise EngineOverloaded(
+                    f"{self._num_open} sequences are running or waiting, the limit is {limit}",
+                    code="engine_overloaded",
+                )
+            self._num_open += len(requests)
+        self._inbox.put(lambda: self._take_in(requests, emit))
+
+    def abort(self, request_id: str) -> None:
+        """End a request early; nothing happens if it has ended already."""
+        self._inbox.put(lambda: self._abort(request_id))
+
+    def stop(self) -> None:
+        """Abort what runs and end the thread."""
+        with self._admission:
+            self._stopping = True
+        self._inbox.put(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def num_running(self) -> int:
+        """Sequences that members work on."""
+        return len(self._scheduler.running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences that wait for room."""
+        return self._num_open - len(self._scheduler.running)
+
+    @property
+    def broken(self) -> GacError | None:
+        """Why the engine can do no more work, if so."""
+        return self._broken
+
+    # The engine's thread
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception as error:  # a defect of ours: say so and fail what runs, do not hang
+                logger.exception("the engine failed")
+                self._break(MemberError(f"the engine failed: {error}"))
+        for sequence in list(self._by_id.values()):
+            sequence.finish(FinishReason.ABORT)
+            self._forget(sequence)
+
+    def _turn(self) -> None:
+        """Take in what has arrived, advance all that can go on, then dispatch."""
+        self._inbox.get()()
+        while True:
+            try:
+                self._inbox.get_nowait()()
+            except Empty:
+                break
+        self._advance_all()
+        self._evict_and_admit()
+        self._dispatch()
+
+    def _take_in(self, requests: Many[GenerateRequest], emit: Emit) -> None:
+        for request in requests:
+            sequence = self._new_sequence(request, emit)
+            self._by_id[request.request_id] = sequence
+            self._scheduler.add(sequence)
+            self.metrics.requests += 1
+            self._guarded(sequence, sequence.start)
+
+    def _new_sequence(self, request: GenerateRequest, emit: Emit) -> Sequence:
+        ensemble = self.ensemble
+        names = tuple(name for name in ensemble.members if name in request.prompts)
+        contexts = {
+            name: MemberContext.start(
+                ensemble.vocabularies[name], ensemble.rule, request.prompts[name]
+            )
+            for name in names
+        }
+        limits = {name: ensemble.context_limit(name) for name in names}
+        if request.max_length is not None:
+            limits = {name: min(limit, request.max_length) for name, limit in limits.items()}
+        decide = Decider(ensemble.weights, request.sampling, ensemble.order)
+        strategy = self._make_strategy(names, decide)
+        self._next_number += 1
+        return Sequence(
+            self._next_number, request, contexts, limits, ensemble.union.tokens, strategy, emit
+        )
+
+    def _abort(self, request_id: str) -> None:
+        sequence = self._by_id.get(request_id)
+        if sequence is not None:
+            sequence.finish(FinishReason.ABORT)
+            self._forget(sequence)
+
+    def _advance_all(self) -> None:
+        for sequence in list(self._scheduler.running):
+            while sequence.can_go_on():
+                before = sequence.num_tokens
+                self._guarded(sequence, sequence.go_on)
+                self.metrics.tokens += sequence.num_tokens - before
+
+    def _guarded(self, sequence: Sequence, act: Callable[[], None]) -> None:
+        """Let a sequence act; if that fails, this sequence fails and the others go on."""
+        try:
+            act()
+        except Exception as error:
+            if not isinstance(error, GacError):
+                logger.exception("request %s failed", sequence.request.request_id)
+            self._fail(sequence, error)
+        else:
+            if sequence.finished:
+                self._forget(sequence)
+
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        sequence.fail(error)
+        self.metrics.failed += 1
+        self._forget(sequence)
+
+    def _forget(self, sequence: Sequence) -> None:
+        self._scheduler.remove(sequence)
+        del self._by_id[sequence.request.request_id]
+        self._released.append(sequence.number)
+        self.metrics.finished += 1
+        with self._admission:
+            self._num_open -= 1
+
+    def _evict_and_admit(self) -> None:
+        for sequence in self._scheduler.evict():
+            logger.info("request %s is evicted for now", sequence.request.request_id)
+            sequence.forget_caches()
+            self._released.append(sequence.number)
+            self.metrics.evictions += 1
+        self._scheduler.admit()
+        if self._released:
+            for member in self.ensemble.members.values():
+                member.release(self._released)
+            self._released = []
+
+    def _dispatch(self) -> None:
+        """Give every idle member one batch of all open queries for it."""
+        for name, member in self.ensemble.members.items():
+            if name in self._busy:
+                continue
+            batch = self._scheduler.batch(name, self._limits.max_batch_tokens)
+            if not batch:
+                continue
+            self._busy.add(name)
+            self.metrics.batches[name] += 1
+            asked = [(sequence, sequence.life) for sequence, _ in batch]
+            future = member.extend([extend for _, extend in batch])
+            future.add_done_callback(self._on_answer(name, asked))
+
+    def _on_answer(
+        self, member: str, asked: list[tuple[Sequence, int]]
+    ) -> Callable[["Future[Rows]"], None]:
+        """A callback, run on whatever thread, that hands the answer to the engine's own."""
+
+        def put(future: "Future[Rows]") -> None:
+            self._inbox.put(lambda: self._take_answer(_Answer(member, asked, future)))
+
+        return put
+
+    def _take_answer(self, answer: _Answer) -> None:
+        self._busy.discard(answer.member)
+        alive = [s for s, life in answer.batch if not s.finished and s.life == life]
+        error = answer.future.exception()
+        if error is None:
+            self.metrics.progressed()
+            for (sequence, life), rows in zip(answer.batch, answer.future.result(), strict=True):
+                if not sequence.finished and sequence.life == life:
+                    sequence.answer(answer.member, rows)
+            return
+        failure = (
+            error
+            if isinstance(error, MemberError)
+            else MemberError(f"member {answer.member!r} failed: {error}")
+        )
+        logger.error("%s", failure, exc_info=error)
+        for sequence in alive:
+            self._fail(sequence, failure)
+        if isinstance(failure, MemberLost):
+            self._break(failure)
+
+    def _break(self, failure: GacError) -> None:
+        """A member is gone: nothing that runs can be finished."""
+        with self._admission:
+            self._broken = failure
+        for sequence in list(self._by_id.values()):
+            self._fail(sequence, failure)

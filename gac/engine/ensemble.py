@@ -1,0 +1,35 @@
+"""Members, vocabularies and weights as one frozen value: what an engine works with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from gac.decoding.sampling import TokenOrder
+from gac.members.member import Member
+from gac.vocabulary.member_vocabulary import MemberVocabulary
+from gac.vocabulary.retokenize import Rule
+from gac.vocabulary.union import UnionVocabulary
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The members by name, with what each spells and how much each counts.
+
+    `weights` sum to 1; `rule` says how members follow text they did not pick.
+    """
+
+    members: Mapping[str, Member]
+    vocabularies: Mapping[str, MemberVocabulary]
+    union: UnionVocabulary
+    weights: Mapping[str, float]
+    rule: Rule
+
+    @cached_property
+    def order(self) -> TokenOrder:
+        """What sampling needs of the union."""
+        return TokenOrder(self.union.rank, self.union.hashes)
+
+    def context_limit(self, member: str) -> int:
+        """The most ids a sequence may have at a member: its context, or its whole K/V memory."""
+        facts = self.members[member].facts
+        return min(facts.max_context, facts.max_kv_tokens)

@@ -1,0 +1,187 @@
+"""Logits for token ids: a sequence is told, the cache follows.
+
+`extend` states what a sequence consists of; what is already computed is kept, the rest is computed
+in forward passes shared by all sequences of the batch.  Knows ids and positions only: no text, no
+union vocabulary, no strategy, no request.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from gac.core import Extend
+from gac.errors import MemberError
+from gac.model.forward import CacheUse, Chunk, Forward
+from gac.model.loading import LoadedModel, as_loaded
+from gac.model.masks import rope_switch
+from gac.model.rows import Rows
+from gac.model.self_check import choose_cache
+from gac.model.sequences import Job, Limits, Told, UnknownSequence, tell
+
+__all__ = ["CacheUse", "ModelRunner", "UnknownSequence"]
+
+_CHUNK = 512  # ids per row and pass, and
+_PASS = 4096  # ids per pass: they bound masks and activations
+_PADDING = {"cpu": 16, "cuda": 256}  # padded ids that cost less than one more pass
+
+
+class ModelRunner:
+    """Owner of one model's sequences and of their keys and values.
+
+    Holds K/V for at most `max_tokens` slots (rows x length) in `max_sequences` rows; what does not
+    fit is evicted, least recently used first, and computed again when it is extended.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel | nn.Module,
+        *,
+        max_tokens: int,
+        max_sequences: int,
+        cache_use: CacheUse | None = None,
+    ) -> None:
+        """`cache_use` is found by a self-check of the model unless it is given."""
+        self._loaded = loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
+        self._limits = Limits(loaded.max_length, max_tokens, loaded.num_ids)
+        self._forward = Forward(loaded)
+        self._rows = Rows(max_tokens, max_sequences, loaded.max_length)
+        self._sequences: dict[int, Told] = {}
+        self._switch = rope_switch(loaded.model.config)
+        self._padding = _PADDING.get(loaded.device.type, max(_PADDING.values()))
+        self.cache_use = cache_use or choose_cache(
+            loaded,
+            self._forward,
+            lambda use: ModelRunner(loaded, max_tokens=256, max_sequences=4, cache_use=use),
+        )
+
+    @property
+    def num_cached_slots(self) -> int:
+        """Slots for keys and values that are allocated, in use or not."""
+        return self._rows.cache.rows * self._rows.cache.length
+
+    @torch.inference_mode()
+    def extend(self, batch: Sequence[Extend]) -> list[torch.Tensor]:
+        """Float32 logits [len(positions), Vm] per item, on the device of the model's output.
+
+        A batch that fails has told nothing: every sequence consists of what it did before.
+
+        Raises:
+            UnknownSequence: an item keeps more ids than its sequence was told.
+            MemberError: an item's positions, ids or length are impossible.
+        """
+        if len({item.sequence for item in batch}) < len(batch):
+            raise MemberError("a batch names a sequence twice")
+        for item in batch:
+            self._limits.check(item, self._sequences.get(item.sequence))
+        jobs: list[Job] = []
+        try:
+            jobs.extend(self._tell(item) for item in batch)
+            for part in self._parts([job for job in jobs if job.remaining]):
+                self._run(part)
+        except BaseException:
+            # Rows may be half moved or half written: nothing of them is trusted again.
+            self._rows.reset()
+            for job in jobs:
+                job.take_back()
+            raise
+        return [job.answer(self._loaded.num_logits, self._loaded.device) for job in jobs]
+
+    def release(self, sequences: Iterable[int]) -> None:
+        """Forget sequences; unknown ones are ignored."""
+        for sequence in sequences:
+            self._rows.release(sequence)
+            self._sequences.pop(sequence, None)
+
+    def _tell(self, item: Extend) -> Job:
+        told = self._sequences.setdefault(item.sequence, Told())
+        is_long = self._is_long(len(told.ids))
+        if item.sequence not in self._rows:
+            told.computed = 0
+        job = tell(item, told)
+        if self._is_long(job.length) != is_long:
+            told.computed = 0
+        return job
+
+    def _is_long(self, length: int) -> bool:
+        """Whether a sequence lies beyond the length at which a model turns all its keys anew."""
+        return self._switch is not None and length > self._switch
+
+    def _parts(self, jobs: list[Job]) -> list[list[Job]]:
+        """The jobs in parts that fit into memory at once; sorted by length if there are several."""
+        if self._fits(jobs):
+            return [jobs] if jobs else []
+        parts: list[list[Job]] = [[]]
+        for job in sorted(jobs, key=lambda job: job.length):
+            if not self._fits([*parts[-1], job]):
+                parts.append([])
+            parts[-1].append(job)
+        return parts
+
+    def _fits(self, jobs: Sequence[Job]) -> bool:
+        longest = max((job.length for job in jobs), default=0)
+        return self.cache_use is CacheUse.NONE or self._rows.fits(len(jobs), longest)
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        """Compute all ids of jobs that fit into memory at once."""
+        if self.cache_use is CacheUse.NONE:
+            for job in jobs:
+                self._run_fresh(job)
+            return
+        for job in jobs:
+            if job.sequence not in self._rows:
+                job.told.computed = 0  # evicted for an earlier part of the batch
+        self._rows.reserve({job.sequence: job.length for job in jobs})
+        waiting = list(jobs)
+        while waiting:
+            for group in self._groups(waiting):
+                self._run_group(group)
+            waiting = [job for job in waiting if job.remaining]
+
+    def _run_fresh(self, job: Job) -> None:
+        job.told.computed = 0
+        if job.wanted:
+            job.pieces.append(self._forward.fresh(self._chunk(job)))
+
+    def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """Jobs whose next chunks go into one pass: few padded ids, all long or none."""
+        if self.cache_use is CacheUse.ONE_BY_ONE or len(jobs) == 1:
+            yield from ([job] for job in jobs)
+            return
+        group: list[Job] = []
+        total, group_is_long = 0, False
+        for job in sorted(jobs, key=lambda job: (self._is_long(job.length), self._size(job))):
+            size, is_long = self._size(job), self._is_long(job.length)
+            width = (len(group) + 1) * size
+            is_full = width - total - size > self._padding or width > _PASS
+            if group and (is_full or is_long != group_is_long):
+                yield group
+                group, total = [], 0
+            group.append(job)
+            total, group_is_long = total + size, is_long
+        yield group
+
+    def _size(self, job: Job) -> int:
+        """How many ids of a job the next pass computes; a long one's frequencies forbid chunks."""
+        if self.cache_use is CacheUse.NONE or self._is_long(job.length):
+            return job.remaining
+        return min(job.remaining, _CHUNK)
+
+    def _chunk(self, job: Job) -> Chunk:
+        start = job.told.computed
+        ids = job.told.ids[start : start + self._size(job)]
+        wanted = [p - 1 - start for p in job.wanted if start < p <= start + len(ids)]
+        return Chunk(start, ids, wanted)
+
+    def _run_group(self, group: Sequence[Job]) -> None:
+        """One forward pass."""
+        first = self._rows.arrange([job.sequence for job in group])
+        jobs = sorted(group, key=lambda job: self._rows.row_of(job.sequence))
+        chunks = [self._chunk(job) for job in jobs]
+        logits = self._forward.cached(self._rows.cache, first, chunks)  # [N, Vm]
+        done = 0
+        for job, chunk in zip(jobs, chunks, strict=True):
+            if chunk.wanted:
+                job.pieces.append(logits[done : done + len(chunk.wanted)])
+                done += len(chunk.wanted)
+            job.told.computed = chunk.stop

@@ -1,0 +1,107 @@
+"""Measures how a model can use the row cache, by comparing with plain forward passes.
+
+A list of architectures would be wrong with the next one; a few ids of random text are not.  What a
+few ids cannot show (windows longer than they are) is read from the config in `masks`.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gac.core import Extend
+from gac.model.forward import CacheUse, Forward
+from gac.model.loading import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+"""Largest root mean square of the error, relative to the logits' own spread."""
+_HALF_TOLERANCE = 5e-2
+_QUANTIZED_TOLERANCE = 2e-1
+_LENGTHS = (8, 7, 4)
+
+
+class Extends(Protocol):
+    """What can be checked."""
+
+    def extend(self, batch: Sequence[Extend]) -> list[Tensor]:
+        """Logits per item."""
+
+
+def choose_cache(
+    loaded: LoadedModel, forward: Forward, runner: Callable[[CacheUse], Extends]
+) -> CacheUse:
+    """The best use of the cache whose logits equal those of plain forward passes."""
+    texts = _texts(loaded)
+    with torch.inference_mode():
+        expected = [forward.whole(text).float() for text in texts]
+    for use in (CacheUse.BATCHED, CacheUse.ONE_BY_ONE):
+        if use is CacheUse.BATCHED and forward.plan is None:
+            continue
+        try:
+            error = _largest_error(runner(use), texts, expected)
+        except Exception as reason:  # whatever a model does with a cache that it does not expect
+            logger.debug("%s cannot run %s: %r", loaded.name, use, reason)
+            continue
+        if error <= _tolerance(loaded):
+            if use is not CacheUse.BATCHED:
+                logger.warning("%s runs its sequences one by one", loaded.name)
+            return use
+        logger.debug("%s differs by %.1e when run %s", loaded.name, error, use)
+    logger.warning("%s cannot use a cache and computes every text anew", loaded.name)
+    return CacheUse.NONE
+
+
+def _tolerance(loaded: LoadedModel) -> float:
+    if loaded.is_quantized:
+        return _QUANTIZED_TOLERANCE
+    return _TOLERANCE.get(loaded.dtype, _HALF_TOLERANCE)
+
+
+def _texts(loaded: LoadedModel) -> list[list[int]]:
+    """Three random texts, and a fourth that begins like the second."""
+    draw = random.Random(0)
+    lengths = [min(length, loaded.max_length) for length in _LENGTHS]
+    texts = [[draw.randrange(loaded.num_ids) for _ in range(length)] for length in lengths]
+    return [*texts, [*texts[1][:2], *(draw.randrange(loaded.num_ids) for _ in range(2))]]
+
+
+def _largest_error(
+    runner: Extends, texts: Sequence[Sequence[int]], expected: Sequence[Tensor]
+) -> float:
+    """The worst relative error over a small program of ragged batches.
+
+    In the second the longest row computes one id beside rows that compute three: a model that
+    derives positions from the number of keys, not from `position_ids`, is wrong there.
+    """
+    program = [
+        ((0, 0, 6), (1, 0, 3), (2, 0, 1)),
+        ((0, 6, 7), (1, 3, 6), (2, 1, 3)),
+        ((0, 7, 8), (1, 6, 7), (2, 3, 4)),
+        ((3, 2, 4), (0, 7, 8)),
+    ]
+    worst = 0.0
+    for batch in program:
+        items, targets = [], []
+        for text, kept, length in batch:
+            ids, sequence = texts[text], 1 if text == 3 else text
+            kept, length = min(kept, len(ids)), min(length, len(ids))
+            positions = tuple(range(kept + 1, length + 1))
+            items.append(Extend(sequence, kept, tuple(ids[kept:length]), positions))
+            targets.append(expected[text][kept:length])
+        for logits, target in zip(runner.extend(items), targets, strict=True):
+            worst = max(worst, _error(logits, target))
+    return worst
+
+
+def _error(logits: Tensor, expected: Tensor) -> float:
+    """Root mean square of the difference relative to the spread of the expected; 0 if empty."""
+    if not expected.numel():
+        return 0.0
+    spread = (expected - expected.mean(-1, keepdim=True)).square().mean().sqrt()
+    error = (logits - expected).square().mean().sqrt() / spread.clamp_min(1e-30)
+    return float(error) if bool(error.isfinite()) else float("inf")

@@ -1,0 +1,122 @@
+"""The ids a sequence was told, and what one item of a batch changes and still needs.
+
+Pure bookkeeping on the host: no tensors but the logits that are collected, no model, no rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gac.core import Extend
+from gac.errors import MemberError
+
+
+class UnknownSequence(MemberError):
+    """More ids of a sequence are said to be kept than it was told; tell all of them again."""
+
+
+@dataclass(slots=True)
+class Told:
+    """The ids of a sequence, and how many of them have keys and values while it holds a row."""
+
+    ids: list[int] = field(default_factory=list)
+    computed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ids and lengths are possible."""
+
+    context: int
+    memory: int
+    num_ids: int
+
+    def check(self, item: Extend, told: Told | None) -> None:
+        """Refuse an item that cannot be computed.
+
+        Raises:
+            UnknownSequence, MemberError: naming the sequence and what is wrong with it.
+        """
+        known, length = len(told.ids) if told else 0, item.kept + len(item.tail)
+        name, positions, tail = f"sequence {item.sequence}", item.positions, item.tail
+        if not 0 <= item.kept <= known:
+            raise UnknownSequence(f"{name}: {item.kept} ids are to be kept, but {known} are known")
+        if length > self.context:
+            raise MemberError(f"{name}: {length} ids exceed the context length of {self.context}")
+        if length > self.memory:
+            raise MemberError(f"{name}: {length} ids exceed the cache of {self.memory} tokens")
+        if positions and not 1 <= min(positions) <= max(positions) <= length:
+            raise MemberError(f"{name}: positions {positions} lie outside 1 to {length}")
+        if tail and not 0 <= min(tail) <= max(tail) < self.num_ids:
+            raise MemberError(f"{name}: a token id lies outside 0 to {self.num_ids - 1}")
+
+
+@dataclass(slots=True)
+class Job:
+    """One item of a batch after its ids were taken over, and the logits it has got so far."""
+
+    item: Extend
+    told: Told
+    agreed: int
+    """How many of the ids were there before."""
+    dropped: list[int]
+    wanted: list[int]
+    """The wanted positions, ascending."""
+    pieces: list[Tensor] = field(default_factory=list)
+
+    @property
+    def sequence(self) -> int:
+        """The id of the sequence."""
+        return self.item.sequence
+
+    @property
+    def length(self) -> int:
+        """How many ids the sequence has now."""
+        return len(self.told.ids)
+
+    @property
+    def remaining(self) -> int:
+        """How many ids have no keys and values yet."""
+        return len(self.told.ids) - self.told.computed
+
+    def take_back(self) -> None:
+        """Make the sequence what it was before the item."""
+        del self.told.ids[self.agreed :]
+        self.told.ids.extend(self.dropped)
+        self.told.computed = 0
+
+    def answer(self, num_logits: int, device: torch.device) -> Tensor:
+        """The logits [len(positions), Vm] in the order they were asked for."""
+        if not self.wanted:
+            return torch.empty(0, num_logits, device=device)
+        logits = self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+        if len(self.wanted) == 1 == len(self.item.positions):
+            return logits
+        row = {position: row for row, position in enumerate(self.wanted)}
+        return logits[[row[position] for position in self.item.positions]]
+
+
+def tell(item: Extend, told: Told) -> Job:
+    """Take over an item's ids; what was computed is truncated to what still holds.
+
+    Ids that the tail repeats are kept; the id before the first wanted position is computed (again),
+    since logits are not stored.
+    """
+    agreed = _agreed(told.ids, item.kept, item.tail)
+    dropped = told.ids[agreed:]
+    del told.ids[agreed:]
+    told.ids.extend(item.tail[agreed - item.kept :])
+    wanted = sorted(set(item.positions))
+    told.computed = min([told.computed, agreed, *(position - 1 for position in wanted[:1])])
+    return Job(item, told, agreed, dropped, wanted)
+
+
+def _agreed(ids: Sequence[int], kept: int, tail: Sequence[int]) -> int:
+    """The length of the longest common prefix of `ids` and the kept ids with their tail."""
+    for old, new in zip(ids[kept:], tail, strict=False):
+        if old != new:
+            break
+        kept += 1
+    return kept

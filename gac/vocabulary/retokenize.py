@@ -1,0 +1,108 @@
+"""The commit rule: how each member's ids follow the bytes that the ensemble writes.
+
+Committing is bytes.  A member that owns the winning token appends that very id; every other member
+re-tokenises the end of its text (`canonical`) or appends T(x) (`append`, GaC section 3.3 eq. (4)).
+Encoding is bounded: it starts at a border at most `HARD_LIMIT` bytes back, and the windowed result
+is the definition, not an approximation of encoding everything.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gac.core import Prompt
+from gac.vocabulary.member_vocabulary import MemberVocabulary
+from gac.vocabulary.text_encoder import CannotSpell
+
+Rule = Literal["canonical", "append"]
+
+WINDOW = 64
+"""Bytes that may always change their tokens: longer than nearly every word in every script."""
+HARD_LIMIT = 512
+"""Where no border is found, bytes further back are left alone."""
+_BLANK = frozenset(b" \t\n\r\v\f")
+
+
+def window_start(text: bytes | bytearray) -> int:
+    """The offset from which the end of a text is encoded again.
+
+    The last place, at least WINDOW bytes back, where a blank follows a non-blank; failing that the
+    first character border within HARD_LIMIT bytes of the end.
+    """
+    floor = max(len(text) - HARD_LIMIT, 0)
+    for place in range(len(text) - WINDOW, floor, -1):
+        if text[place] in _BLANK and text[place - 1] not in _BLANK:
+            return place
+    while floor < len(text) and floor and 0x80 <= text[floor] < 0xC0:
+        floor += 1
+    return floor
+
+
+@dataclass(slots=True)
+class MemberContext:
+    """One member's ids of one sequence: its prompt, then the tail that spells what was committed.
+
+    `told` ids at the front are what the member was last told; `ends[k]` is the offset in `text` at
+    which tail token k ends.  `text` is the committed bytes, behind a dummy space if `lead` is set.
+    A member whose vocabulary cannot spell the text abstains: its ids stay behind for good.
+    """
+
+    vocabulary: MemberVocabulary
+    rule: Rule
+    ids: list[int]
+    num_prompt_ids: int
+    lead: bool
+    text: bytearray = field(default_factory=bytearray)
+    ends: list[int] = field(default_factory=list)
+    told: int = 0
+    abstains: bool = False
+
+    @classmethod
+    def start(cls, vocabulary: MemberVocabulary, rule: Rule, prompt: Prompt) -> "MemberContext":
+        """A context that holds the prompt and nothing else."""
+        return cls(vocabulary, rule, list(prompt.ids), len(prompt.ids), prompt.lead)
+
+    @property
+    def at_lead(self) -> bool:
+        """Whether the next token is the first of a reply that starts with a dummy space."""
+        return self.lead and not self.text
+
+    def commit(self, token: bytes, owned: bool) -> None:
+        """Take a token's bytes into the context."""
+        added = b" " + token if self.at_lead else token
+        self.text += added
+        if self.abstains:
+            return
+        try:
+            start, ids = self._ids_for(added, owned)
+        except CannotSpell:
+            self.abstains = True
+            return
+        self._replace_tail(start, ids)
+
+    def _ids_for(self, added: bytes, owned: bool) -> tuple[int, list[int]]:
+        """The tail index from which ids change, and the ids from there on."""
+        own_id = self.vocabulary.canonical.get(added) if owned else None
+        if own_id is not None:
+            return len(self.ends), [own_id]
+        if self.rule == "append":
+            return len(self.ends), self.vocabulary.encoder.encode(added)
+        start = bisect_right(self.ends, window_start(self.text))
+        offset = self.ends[start - 1] if start else 0
+        return start, self.vocabulary.encoder.encode(bytes(self.text[offset:]))
+
+    def _replace_tail(self, start: int, ids: list[int]) -> None:
+        """Write ids from tail index `start` on; what stays equal in front stays told."""
+        place = self.num_prompt_ids + start
+        equal = 0
+        for old, new in zip(self.ids[place:], ids, strict=False):
+            if old != new:
+                break
+            equal += 1
+        self.told = min(self.told, place + equal)
+        self.ids[place:] = ids
+        del self.ends[start:]
+        offset = self.ends[-1] if self.ends else 0
+        for token_id in ids:
+            offset += len(self.vocabulary.token_bytes[token_id])
+            self.ends.append(offset)

@@ -1,0 +1,154 @@
+"""The bytes of every token, read from the tokenizer's definition and never from `decode()`.
+
+`decode()` strips spaces, joins by rules of its own and turns half a character into U+FFFD.  What a
+token adds to a text is fixed by three things in `tokenizer.json`: the family (read from decoder,
+pre-tokenizer and normaliser), the vocabulary, and the added tokens.  Knows nothing of models.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from gac.errors import VocabularyError
+
+METASPACE = "\u2581"
+"""SentencePiece writes a space as this character."""
+
+Json = Mapping[str, Any]
+
+
+class Family(StrEnum):
+    """How a vocabulary spells bytes."""
+
+    BYTE_LEVEL = "byte-level"
+    """Each byte is one printable character of the GPT-2 table (tiktoken files convert to this)."""
+    METASPACE = "metaspace"
+    """SentencePiece: text as it is, spaces as U+2581, single bytes as `<0xNN>`; BPE or Unigram."""
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """What a tokenizer's ids stand for: `token_bytes[id]`, empty where the id is no text.
+
+    `special` holds the control tokens (BOS, PAD, role headers, `<unk>` ...); `single_bytes` the ids
+    that spell exactly one byte by way of byte fallback.
+    """
+
+    family: Family
+    token_bytes: tuple[bytes, ...]
+    special: frozenset[int]
+    single_bytes: frozenset[int]
+
+
+@cache
+def gpt2_byte_of_character() -> dict[str, int]:
+    """The GPT-2 byte table inverted: printable bytes stand for themselves, the rest from U+0100 on.
+
+    Source: the published GPT-2 encoder; `tokenizers` calls it the ByteLevel alphabet.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in printable}
+    others = (byte for byte in range(256) if byte not in set(printable))
+    table.update({chr(0x100 + place): byte for place, byte in enumerate(others)})
+    return table
+
+
+def components(part: object) -> Iterator[Json]:
+    """Every normaliser, pre-tokenizer or decoder in a definition, sequences flattened."""
+    if not isinstance(part, Mapping):
+        return
+    nested = [part.get(key) for key in ("normalizers", "pretokenizers", "decoders", "processors")]
+    children = [child for group in nested if isinstance(group, list) for child in group]
+    if children:
+        for child in children:
+            yield from components(child)
+    else:
+        yield part
+
+
+def family_of(definition: Json) -> Family:
+    """The family a `tokenizer.json` belongs to.
+
+    Raises: VocabularyError for kinds that do not keep the bytes of a text (WordPiece, WordLevel).
+    """
+    kind = definition["model"].get("type")
+    decoders = list(components(definition.get("decoder")))
+    splitters = list(components(definition.get("pre_tokenizer")))
+    normalisers = list(components(definition.get("normalizer")))
+    if any(part["type"] == "ByteLevel" for part in [*decoders, *splitters, *normalisers]):
+        return Family.BYTE_LEVEL
+    spaced = any(part["type"] == "Metaspace" for part in [*decoders, *splitters])
+    if spaced or any(_writes_metaspace(part) for part in [*normalisers, *decoders]):
+        return Family.METASPACE
+    raise VocabularyError(
+        f"a {kind} tokenizer without byte-level or SentencePiece spelling does not keep the bytes "
+        "of a text, so its tokens have no place in the union vocabulary"
+    )
+
+
+def _writes_metaspace(part: Json) -> bool:
+    return part["type"] == "Replace" and METASPACE in json.dumps(part, ensure_ascii=False)
+
+
+def read_token_table(definition: Json) -> TokenTable:
+    """The bytes of every id of a tokenizer, from its parsed `tokenizer.json`.
+
+    Raises: VocabularyError if the family has no byte spelling.
+    """
+    family = family_of(definition)
+    model = definition["model"]
+    added = {token["id"]: token for token in definition.get("added_tokens", [])}
+    vocabulary = _model_vocabulary(model)
+    token_bytes = [b""] * (max([*vocabulary.values(), *added]) + 1)
+    fallback = family is Family.METASPACE and bool(model.get("byte_fallback"))
+    singles = set()
+    for text, token_id in vocabulary.items():
+        byte = _fallback_byte(text) if fallback else None
+        if byte is not None:
+            singles.add(token_id)
+        token_bytes[token_id] = _spelling(family, text) if byte is None else byte
+    for token_id, token in added.items():
+        token_bytes[token_id] = token["content"].encode()
+    special = {token_id for token_id, token in added.items() if token["special"]}
+    special |= _unknown_ids(model, vocabulary)
+    return TokenTable(
+        family, tuple(token_bytes), frozenset(special), frozenset(singles - set(added))
+    )
+
+
+def _model_vocabulary(model: Json) -> dict[str, int]:
+    """Token -> id; Unigram lists its pieces with their scores, in the order of their ids."""
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, Mapping):
+        return dict(vocabulary)
+    return {piece: token_id for token_id, (piece, _) in enumerate(vocabulary)}
+
+
+def _spelling(family: Family, text: str) -> bytes:
+    if family is Family.METASPACE:
+        return text.replace(METASPACE, " ").encode()
+    table = gpt2_byte_of_character()
+    try:
+        return bytes(map(table.__getitem__, text))
+    except KeyError:  # the ByteLevel decoder, too, takes such a token as plain text
+        return text.encode()
+
+
+def _fallback_byte(text: str) -> bytes | None:
+    if len(text) != 6 or not (text.startswith("<0x") and text.endswith(">")):
+        return None
+    try:
+        return bytes([int(text[3:5], 16)])
+    except ValueError:
+        return None
+
+
+def _unknown_ids(model: Json, vocabulary: Mapping[str, int]) -> set[int]:
+    """The id a model falls back to for text it cannot spell; BPE names it, Unigram numbers it."""
+    if isinstance(model.get("unk_id"), int):
+        return {model["unk_id"]}
+    name = model.get("unk_token")
+    return {vocabulary[name]} if isinstance(name, str) and name in vocabulary else set()

@@ -1,0 +1,68 @@
+"""Run requests through an engine and wait for what they wrote."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, TokenEvent
+from gac.engine.engine import Engine, EngineLimits, MakeStrategy
+from gac.engine.ensemble import Ensemble
+
+
+@dataclass
+class Written:
+    """All events of one request."""
+
+    tokens: list[TokenEvent] = field(default_factory=list)
+    end: FinishEvent | ErrorEvent | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, event: Event) -> None:
+        assert self.end is None, "an event after the end"
+        if isinstance(event, TokenEvent):
+            self.tokens.append(event)
+        else:
+            self.end = event
+            self.done.set()
+
+    @property
+    def finish(self) -> FinishEvent:
+        assert isinstance(self.end, FinishEvent), self.end
+        return self.end
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        return [event.token_bytes for event in self.tokens]
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.tokens) + self.finish.text
+
+
+class Running:
+    """An engine that a test talks to; a context manager."""
+
+    def __init__(
+        self, ensemble: Ensemble, strategy: MakeStrategy, limits: EngineLimits | None = None
+    ) -> None:
+        self.engine = Engine(ensemble, strategy, limits)
+        self.written: dict[str, Written] = {}
+
+    def __enter__(self) -> "Running":
+        self.engine.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.engine.stop()
+
+    def submit(self, requests: Sequence[GenerateRequest]) -> list[Written]:
+        for request in requests:
+            self.written[request.request_id] = Written()
+        self.engine.submit(requests, lambda event: self.written[event.request_id].take(event))
+        return [self.written[request.request_id] for request in requests]
+
+    def write(self, requests: Sequence[GenerateRequest], timeout_s: float = 60.0) -> list[Written]:
+        written = self.submit(requests)
+        for one in written:
+            assert one.done.wait(timeout_s), "the engine hangs"
+        return written

@@ -1,0 +1,127 @@
+"""The engine writes what the equations say: every strategy, rule and sampling, on fakes."""
+
+import hashlib
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gac.config import EveryStepConfig, ThresholdConfig
+from gac.core import FinishReason, GenerateRequest, Sampling
+from gac.decoding.sampling import gumbel_noise
+from gac.decoding.strategies import strategy_maker
+from tests import reference
+from tests.collect import Running
+from tests.fakes import (
+    FakeEnsemble,
+    byte_level_definition,
+    fake_ensemble,
+    prompt_for,
+    unigram_definition,
+)
+
+ALPHABET = "ab é\n\u2581" + "👍"
+WORDS = st.lists(st.text(ALPHABET, min_size=2, max_size=4), min_size=2, max_size=12, unique=True)
+DEFINITIONS = st.one_of(
+    WORDS.map(byte_level_definition),
+    WORDS.map(lambda words: unigram_definition([*"ab é\n", *words])),
+)
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.0, 0.5, 1.0, 1.7]),
+    top_k=st.sampled_from([0, 0, 1, 5, 40]),
+    top_p=st.sampled_from([1.0, 1.0, 0.3, 0.9]),
+    min_p=st.sampled_from([0.0, 0.0, 0.1]),
+    seed=st.integers(0, 2**64 - 1),
+)
+STRATEGIES = st.one_of(
+    st.just(EveryStepConfig(name="every_step")),
+    st.builds(
+        ThresholdConfig,
+        name=st.just("threshold"),
+        gate=st.just("m0"),
+        threshold=st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]),
+        below=st.sampled_from(["ensemble", "replace"]),
+    ),
+)
+
+
+def reference_model(fakes: FakeEnsemble, name: str) -> reference.Model:
+    def model(ids: list[int]) -> list[float]:
+        probs = fakes.runners[name].logits(ids).to(torch.float64).softmax(0)
+        return list(map(float, probs))
+
+    return model
+
+
+def reference_members(fakes: FakeEnsemble, request: GenerateRequest) -> dict[str, reference.Member]:
+    return {
+        name: reference.Member(
+            reference_model(fakes, name), fakes.ensemble.vocabularies[name], p.ids, p.lead
+        )
+        for name, p in request.prompts.items()
+    }
+
+
+def reference_noise(sampling: Sampling):
+    def noise(position: int, token: bytes) -> float:
+        digest = hashlib.blake2b(token, digest_size=8).digest()
+        return float(gumbel_noise(sampling, position, np.frombuffer(digest, dtype="<u8"))[0])
+
+    return noise
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    definitions=st.lists(DEFINITIONS, min_size=1, max_size=3),
+    strategy=STRATEGIES,
+    sampling=SAMPLINGS,
+    rule=st.sampled_from(["canonical", "append"]),
+    lead=st.booleans(),
+    scores=st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    sharpness=st.sampled_from([1.0, 3.0]),
+    min_new_tokens=st.sampled_from([0, 4]),
+    space_bias=st.sampled_from([0.0, 6.0]),
+)
+def test_engine_writes_what_the_reference_writes(
+    definitions, strategy, sampling, rule, lead, scores, sharpness, min_new_tokens, space_bias
+) -> None:
+    names = [f"m{place}" for place in range(len(definitions))]
+    shares = dict(zip(names, scores, strict=False))
+    weights = {name: score / sum(shares.values()) for name, score in shares.items()}
+    fakes = fake_ensemble(
+        dict(zip(names, definitions, strict=True)),
+        weights=weights,
+        rule=rule,
+        leading=names if lead else (),
+        sharpness=sharpness,
+        end_bias=1.0,
+        space_bias=space_bias,
+    )
+    request = GenerateRequest(
+        request_id="r",
+        prompts=prompt_for(fakes, "ab a", lead),
+        max_new_tokens=12,
+        min_new_tokens=min_new_tokens,
+        sampling=sampling,
+    )
+    gated = isinstance(strategy, ThresholdConfig) and len(names) > 1
+    tokens, ended = reference.generate(
+        reference_members(fakes, request),
+        weights,
+        max_new_tokens=12,
+        rule=rule,
+        gate="m0" if gated else None,
+        threshold=strategy.threshold if gated else 1.0,
+        below=strategy.below if gated else "ensemble",
+        sampling=sampling,
+        noise=reference_noise(sampling),
+        min_new_tokens=min_new_tokens,
+    )
+    with Running(fakes.ensemble, strategy_maker(strategy)) as running:
+        [written] = running.write([request])
+    fakes.close()
+    assert written.token_bytes == tokens
+    assert written.finish.reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
+    assert written.text == b"".join(tokens).decode(errors="replace")

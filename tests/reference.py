@@ -1,0 +1,168 @@
+"""The oracle: token-level ensembling straight from the equations.
+
+Dense, uncached, unbatched, one sequence at a time, no threads, no windows kept between steps.  A
+member is a function from ids to probabilities over its own vocabulary.  Shares nothing with the
+engine but the vocabularies (what tokens are, and how text is encoded).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gac.core import Sampling
+from gac.vocabulary.member_vocabulary import MemberVocabulary
+from gac.vocabulary.retokenize import window_start
+from gac.vocabulary.text_encoder import CannotSpell
+
+Model = Callable[[Sequence[int]], Sequence[float]]
+"""Ids -> probabilities [Vm] after them."""
+END = b""
+
+
+@dataclass
+class Member:
+    """One member: its model, its vocabulary, its prompt, and the tail it has written."""
+
+    model: Model
+    vocabulary: MemberVocabulary
+    prompt: Sequence[int]
+    lead: bool = False
+    tail: list[int] = field(default_factory=list)
+    abstains: bool = False
+
+    def distribution(self, text: bytes) -> dict[bytes, float]:
+        """Eq. (3), one term: probabilities by token bytes, END under the empty string."""
+        ids = [*self.prompt, *self.tail]
+        if not (self.lead and not text):
+            return self._by_bytes(ids, strip=False)
+        space = self.vocabulary.canonical.get(b" ")
+        plain = self._by_bytes(ids, strip=True)
+        dummy = plain.pop(None, 0.0)  # type: ignore[call-overload]
+        if space is None or not dummy:
+            return plain
+        after = self._by_bytes([*ids, space], strip=False)
+        return {t: plain.get(t, 0.0) + dummy * after.get(t, 0.0) for t in {*plain, *after}}
+
+    def _by_bytes(self, ids: Sequence[int], strip: bool) -> dict[bytes, float]:
+        own = self.vocabulary
+        probs = self.model(ids)
+        allowed = [i for i in range(len(probs)) if own.token_bytes[i] or i in own.stop_ids]
+        total = math.fsum(probs[i] for i in allowed)
+        united: dict[bytes, float] = {}
+        for i in allowed:
+            token = own.token_bytes[i]
+            if strip and token == b" ":
+                token = None  # type: ignore[assignment]  # the dummy space by itself
+            elif strip and token.startswith(b" "):
+                token = token[1:]
+            united[token] = united.get(token, 0.0) + probs[i] / total
+        return united
+
+    def follow(self, text: bytes, token: bytes, owned: bool, rule: str) -> None:
+        """Eq. (4): take `token` into the context; `text` is what was committed before it."""
+        encode = self.vocabulary.encoder.encode
+        added = (b" " if self.lead and not text else b"") + token
+        try:
+            if owned and added in self.vocabulary.canonical:
+                self.tail = [*self.tail, self.vocabulary.canonical[added]]
+            elif rule == "append":
+                self.tail = [*self.tail, *encode(added)]
+            else:
+                self._retokenise((b" " if self.lead else b"") + text + token)
+        except CannotSpell:
+            self.abstains = True
+
+    def _retokenise(self, own_text: bytes) -> None:
+        border, kept, offset = window_start(own_text), [], 0
+        for token_id in self.tail:
+            length = len(self.vocabulary.token_bytes[token_id])
+            if offset + length > border:
+                break
+            kept.append(token_id)
+            offset += length
+        self.tail = [*kept, *self.vocabulary.encoder.encode(own_text[offset:])]
+
+
+def generate(
+    members: Mapping[str, Member],
+    weights: Mapping[str, float],
+    *,
+    max_new_tokens: int,
+    rule: str = "canonical",
+    gate: str | None = None,
+    threshold: float = 1.0,
+    below: str = "ensemble",
+    sampling: Sampling | None = None,
+    noise: Callable[[int, bytes], float] | None = None,
+    min_new_tokens: int = 0,
+) -> tuple[list[bytes], bool]:
+    """The tokens that the ensemble writes, and whether it ended by END."""
+    text: list[bytes] = []
+    while len(text) < max_new_tokens:
+        rows = {
+            name: _going_on(member.distribution(b"".join(text)), len(text) < min_new_tokens)
+            for name, member in sorted(members.items())
+            if not member.abstains
+        }
+        if gate is not None:  # eq. (5)
+            if gate in rows and max(rows[gate].values()) > threshold:
+                rows = {gate: rows[gate]}
+            elif below == "replace" and len(rows) > 1:
+                rows.pop(gate, None)
+        total = sum(weights[name] for name in rows)
+        votes = {n: {t: weights[n] / total * p for t, p in row.items()} for n, row in rows.items()}
+        combined: dict[bytes, float] = {}
+        for row in votes.values():
+            for token, vote in row.items():
+                combined[token] = combined.get(token, 0.0) + vote
+        winner = _pick(combined, sampling, noise, len(text))
+        if winner == END:
+            return text, True
+        largest = max(row.get(winner, 0.0) for row in votes.values())
+        for name, member in members.items():
+            owned = name in votes and votes[name].get(winner, 0.0) == largest
+            member.follow(b"".join(text), winner, owned, rule)
+        text.append(winner)
+    return text, False
+
+
+def _going_on(row: dict[bytes, float], must: bool) -> dict[bytes, float]:
+    if not must:
+        return row
+    rest = 1.0 - row.get(END, 0.0)
+    return {token: p / rest for token, p in row.items() if token != END}
+
+
+def _pick(
+    combined: dict[bytes, float],
+    sampling: Sampling | None,
+    noise: Callable[[int, bytes], float] | None,
+    position: int,
+) -> bytes:
+    """The most probable token, or one draw; ties by bytes, END first."""
+    ranked = sorted(combined.items(), key=lambda item: (-item[1], item[0]))
+    if sampling is None or sampling.temperature == 0.0:
+        return ranked[0][0]
+    assert noise is not None
+    ranked = [(token, p) for token, p in ranked if p > 0.0]
+    heated = _normal([(token, math.log(p) / sampling.temperature) for token, p in ranked])
+    if sampling.top_k:
+        heated = _normal(heated[: sampling.top_k])
+    if sampling.top_p < 1.0:
+        mass, kept = 0.0, []
+        for token, logprob in heated:
+            kept.append((token, logprob))
+            mass += math.exp(logprob)
+            if mass >= sampling.top_p:
+                break
+        heated = _normal(kept)
+    if sampling.min_p > 0.0:
+        floor = heated[0][1] + math.log(sampling.min_p)
+        heated = [(token, logprob) for token, logprob in heated if logprob >= floor]
+    scored = [(logprob + noise(position, token), token) for token, logprob in heated]
+    return min(scored, key=lambda item: (-item[0], item[1]))[1]
+
+
+def _normal(logits: list[tuple[bytes, float]]) -> list[tuple[bytes, float]]:
+    total = math.log(math.fsum(math.exp(value) for _, value in logits))
+    return [(token, value - total) for token, value in logits]
