@@ -39,14 +39,6 @@ class EngineLimits:
     max_batch_tokens: int = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    member: str
-    batch: list[tuple[Sequence, int]]
-    """The sequences that were asked about, and the life in which each was."""
-    future: "Future[Rows]"
-
-
 class Engine:
     """Writes texts with an ensemble; `submit` and `abort` may be called from any thread."""
 
@@ -133,6 +125,7 @@ class Engine:
         for sequence in list(self._by_id.values()):
             sequence.finish(FinishReason.ABORT)
             self._forget(sequence)
+        self._release()
 
     def _turn(self) -> None:
         """Take in what has arrived, advance all that can go on, then dispatch."""
@@ -218,6 +211,10 @@ class Engine:
             self._released.append(sequence.number)
             self.metrics.evictions += 1
         self._scheduler.admit()
+        self._release()
+
+    def _release(self) -> None:
+        """Let the members forget what has finished or was evicted."""
         if self._released:
             for member in self.ensemble.members.values():
                 member.release(self._released)
@@ -233,40 +230,35 @@ class Engine:
                 continue
             self._busy.add(name)
             self.metrics.batches[name] += 1
-            asked = [(sequence, sequence.life) for sequence, _ in batch]
             future = member.extend([extend for _, extend in batch])
-            future.add_done_callback(self._on_answer(name, asked))
+            future.add_done_callback(self._on_answer(name, [sequence for sequence, _ in batch]))
 
     def _on_answer(
-        self, member: str, asked: list[tuple[Sequence, int]]
+        self, member: str, sequences: list[Sequence]
     ) -> Callable[["Future[Rows]"], None]:
         """A callback, run on whatever thread, that hands the answer to the engine's own."""
 
         def put(future: "Future[Rows]") -> None:
-            self._inbox.put(lambda: self._take_answer(_Answer(member, asked, future)))
+            self._inbox.put(lambda: self._take_answer(member, sequences, future))
 
         return put
 
-    def _take_answer(self, answer: _Answer) -> None:
-        self._busy.discard(answer.member)
-        alive = [s for s, life in answer.batch if not s.finished and s.life == life]
-        error = answer.future.exception()
+    def _take_answer(self, member: str, sequences: list[Sequence], future: "Future[Rows]") -> None:
+        self._busy.discard(member)
+        error = future.exception()
         if error is None:
             self.metrics.progressed()
-            for (sequence, life), rows in zip(answer.batch, answer.future.result(), strict=True):
-                if not sequence.finished and sequence.life == life:
-                    sequence.answer(answer.member, rows)
+            for sequence, rows in zip(sequences, future.result(), strict=True):
+                sequence.answer(member, rows)
             return
-        failure = (
-            error
-            if isinstance(error, MemberError)
-            else MemberError(f"member {answer.member!r} failed: {error}")
-        )
-        logger.error("%s", failure, exc_info=error)
-        for sequence in alive:
-            self._fail(sequence, failure)
-        if isinstance(failure, MemberLost):
-            self._break(failure)
+        if not isinstance(error, MemberError):
+            error = MemberError(f"member {member!r} failed: {error}")
+        logger.error("%s", error, exc_info=future.exception())
+        for sequence in sequences:
+            if not sequence.finished:
+                self._fail(sequence, error)
+        if isinstance(error, MemberLost):
+            self._break(error)
 
     def _break(self, failure: GacError) -> None:
         """A member is gone: nothing that runs can be finished."""

@@ -27,8 +27,7 @@ class Sequence:
     """The state of one request; written by the engine's thread alone.
 
     A sequence is always in one of three states: it waits for rows of an open query, it can go on
-    (every row is there), or it has finished.  `life` counts evictions: an answer to a question
-    asked in an earlier life is void.  `limits` are the most ids it may have at each member,
+    (every row is there), or it has finished.  `limits` are the most ids it may have at each member,
     `tokens` the union vocabulary.
     """
 
@@ -45,7 +44,6 @@ class Sequence:
         self.number = number
         self.request = request
         self.contexts = dict(contexts)
-        self.life = 0
         self.num_tokens = 0
         self.finished = False
         self._limits = limits
@@ -101,7 +99,7 @@ class Sequence:
     def answer(self, member: str, rows: Probs) -> None:
         """Take in what a member answered: one row, or none where it only caught up."""
         self._in_flight.discard(member)
-        if not len(rows):
+        if self.finished or not len(rows):
             return
         row = Row(member, self.num_tokens, rows[0])
         self._rows[member] = row.without_end() if self._must_go_on else row
@@ -111,12 +109,10 @@ class Sequence:
         return self.request.ignore_eos or self.num_tokens < self.request.min_new_tokens
 
     def forget_caches(self) -> None:
-        """After an eviction: members know nothing of this sequence, answers on their way are void.
+        """After an eviction: members know nothing of this sequence any more.
 
-        Rows that have arrived stay: they are facts about the text, not about caches.
+        Rows, arrived or on their way, stay good: they are facts about the text, not about caches.
         """
-        self.life += 1
-        self._in_flight.clear()
         for context in self.contexts.values():
             context.told = 0
 

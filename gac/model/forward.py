@@ -62,7 +62,7 @@ class Forward:
     def _can_pick(self) -> bool:
         """Whether the model takes a boolean mask [B, T] of wanted logits (remote code may not)."""
         ids = torch.zeros(2, 3, dtype=torch.long, device=self._device)
-        keep = torch.tensor([[True, False, True], [False, True, False]], device=self._device)
+        keep = torch.tensor([[True, False, True], [False, True, False]])
         try:
             with torch.inference_mode():
                 logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
@@ -105,14 +105,15 @@ class Forward:
         if self._takes_wanted:
             logits = self.model(**inputs, logits_to_keep=keep).logits  # [N, Vm]
         else:
-            logits = self.model(**inputs).logits[keep.to(self._device)]
+            logits = self.model(**inputs).logits[keep]
         count = sum(len(chunk.wanted) for chunk in chunks)
         return logits[:count].float()  # type: ignore[no-any-return]
 
     def _keep(self, chunks: Sequence[Chunk], width: int) -> Tensor | None:
-        """Boolean [B, T], true where logits are wanted; None where all are.
+        """Boolean [B, T] on the CPU, true where logits are wanted; None where all are.
 
-        At least one is true: a head of quantised weights refuses an empty input.
+        At least one is true: a head of quantised weights refuses an empty input.  On the CPU it
+        may index hidden states on any device, and needs no synchronisation.
         """
         if all(len(chunk.wanted) == width for chunk in chunks):
             return None
@@ -121,7 +122,7 @@ class Forward:
             keep[row, list(chunk.wanted)] = True
         if not any(chunk.wanted for chunk in chunks):
             keep[0, 0] = True
-        return keep.to(self._device)
+        return keep
 
     def _positions(self, starts: Sequence[int], stops: Sequence[int], width: int) -> Tensor:
         """Positions int64 [B, T]; padding repeats a row's last."""

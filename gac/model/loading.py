@@ -82,7 +82,9 @@ def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> Loaded
     except MemberError:
         raise
     except Exception as error:
-        raise MemberError(f"{spec.path} was loaded but cannot run: {_first_line(error)}") from error
+        how = "" if spec.quantization == "none" else f" in {spec.quantization}"
+        reason = f"was loaded{how} but cannot run: {_first_line(error)}"
+        raise MemberError(f"{spec.path} {reason}") from error
     report("ready", 1.0)
     return loaded
 

@@ -57,7 +57,8 @@ class Rows:
         Returns the sequences that lost their rows to it, the least recently used first.
         """
         for sequence in lengths:
-            self._used[sequence] = max(lengths[sequence], self._used.pop(sequence, 0))
+            self._used.pop(sequence, None)
+            self._used[sequence] = lengths[sequence]
         evicted = []
         while not self.fits(len(self._used), self._longest()):
             # The batch was just put at the end, and it fits alone.
@@ -67,11 +68,6 @@ class Rows:
             self.release(oldest)
         self._grow()
         return evicted
-
-    def truncate(self, sequence: int, used: int) -> None:
-        """Say that only the first `used` slots of a sequence are of use from now on."""
-        if sequence in self._used:
-            self._used[sequence] = used
 
     def _longest(self) -> int:
         return max(self._used.values(), default=0)

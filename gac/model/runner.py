@@ -40,19 +40,22 @@ class ModelRunner:
         max_tokens: int,
         max_sequences: int,
         cache_use: CacheUse | None = None,
+        forward: Forward | None = None,
     ) -> None:
         """`cache_use` is found by a self-check of the model unless it is given."""
         self._loaded = loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
         self._limits = Limits(loaded.max_length, max_tokens, loaded.num_ids)
-        self._forward = Forward(loaded)
+        self._forward = forward = forward or Forward(loaded)
         self._rows = Rows(max_tokens, max_sequences, loaded.max_length)
         self._sequences: dict[int, Told] = {}
         self._switch = rope_switch(loaded.model.config)
         self._padding = _PADDING.get(loaded.device.type, max(_PADDING.values()))
         self.cache_use = cache_use or choose_cache(
             loaded,
-            self._forward,
-            lambda use: ModelRunner(loaded, max_tokens=256, max_sequences=4, cache_use=use),
+            forward,
+            lambda use: ModelRunner(
+                loaded, max_tokens=256, max_sequences=4, cache_use=use, forward=forward
+            ),
         )
 
     @property

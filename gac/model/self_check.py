@@ -44,14 +44,16 @@ def choose_cache(
             continue
         try:
             error = _largest_error(runner(use), texts, expected)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as reason:  # whatever a model does with a cache that it does not expect
-            logger.debug("%s cannot run %s: %r", loaded.name, use, reason)
+            logger.info("%s cannot run %s: %r", loaded.name, use, reason)
             continue
         if error <= _tolerance(loaded):
             if use is not CacheUse.BATCHED:
                 logger.warning("%s runs its sequences one by one", loaded.name)
             return use
-        logger.debug("%s differs by %.1e when run %s", loaded.name, error, use)
+        logger.info("%s differs by %.1e when run %s", loaded.name, error, use)
     logger.warning("%s cannot use a cache and computes every text anew", loaded.name)
     return CacheUse.NONE
 

@@ -82,7 +82,7 @@ def reference_noise(sampling: Sampling):
     scores=st.lists(st.integers(1, 5), min_size=3, max_size=3),
     sharpness=st.sampled_from([1.0, 3.0]),
     min_new_tokens=st.sampled_from([0, 4]),
-    space_bias=st.sampled_from([0.0, 6.0]),
+    space_bias=st.sampled_from([0.0, 10.0]),
 )
 def test_engine_writes_what_the_reference_writes(
     definitions, strategy, sampling, rule, lead, scores, sharpness, min_new_tokens, space_bias
