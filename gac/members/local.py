@@ -5,7 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from gac.core import Extend
 from gac.members.host import MemberHost
-from gac.members.member import MemberFacts, Rows
+from gac.members.loader import LoadOrder, MemberLoader, Seat
+from gac.members.member import Member, MemberFacts, Rows
 
 
 class LocalMember:
@@ -38,3 +39,30 @@ class LocalMember:
     def close(self) -> None:
         """Finish what was asked and end the thread."""
         self._worker.shutdown()
+
+
+class LocalSeedling:
+    """A member of this process that is still loading, on a thread of its own."""
+
+    def __init__(self, order: LoadOrder) -> None:
+        self.name = order.name
+        self._loader = MemberLoader(order)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"load-{order.name}")
+        self._loading = self._worker.submit(self._loader.load)
+        self._worker.shutdown(wait=False)
+
+    def progress(self) -> tuple[str, float]:
+        """The stage of loading and the share of it that is done."""
+        return self._loader.progress
+
+    def loaded(self) -> "Future[MemberFacts]":
+        """What the member tells of itself, as soon as it can."""
+        return self._loading
+
+    def seat(self, seat: Seat) -> Member:
+        """The member, once the union vocabulary is known."""
+        facts = self._loading.result()
+        return LocalMember(self.name, self._loader.seat(seat), facts)
+
+    def close(self) -> None:
+        """Give up; the thread ends with what it is doing."""

@@ -62,7 +62,7 @@ class RowCache(Cache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Store keys and values [B, heads, T, head_dim]; give views [B, heads, longest, head_dim]."""
+        """Store new keys and values [B, heads, T, D]; give views [B, heads, longest, D] of all."""
         keys = self._keys.get(layer_idx)
         if keys is None:
             keys = self._keys[layer_idx] = self._allocate(key_states)

@@ -3,8 +3,12 @@
 Gets arrays and gives tensors; knows nothing of tokens, members or strategies.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Places = NDArray[np.int32]
 
 
 class _Gather:
@@ -40,17 +44,17 @@ class Projection:
     """
 
     def __init__(
-        self, places: Tensor, union_size: int, lead_places: Tensor | None, device: torch.device
+        self, places: Places, union_size: int, lead_places: Places | None, device: torch.device
     ) -> None:
-        places = places.to(device)
-        self._masked = places < 0
-        self._gather = _Gather(places, union_size)
+        ordinary = torch.tensor(places, device=device)
+        self._masked = ordinary < 0
+        self._gather = _Gather(ordinary, union_size)
         self._lead_gather = None
         if lead_places is not None:
-            lead_places = lead_places.to(device)
-            self._lead_gather = _Gather(lead_places, union_size)
+            leading = torch.tensor(lead_places, device=device)
+            self._lead_gather = _Gather(leading, union_size)
             # Text ids without a place there: the lone space, by whatever ids it has.
-            self._dummy_ids = torch.nonzero((lead_places < 0) & ~self._masked).flatten()
+            self._dummy_ids = torch.nonzero((leading < 0) & ~self._masked).flatten()
 
     def rows(self, logits: Tensor) -> Tensor:
         """One distribution a position."""
@@ -72,4 +76,6 @@ class Projection:
         return first + dummy * self._gather(probs[1:])
 
     def _probs(self, logits: Tensor) -> Tensor:
-        return logits.float().masked_fill(self._masked, float("-inf")).softmax(dim=-1)
+        # Of a model spread over several GPUs the logits come from the last.
+        logits = logits.to(self._masked.device, torch.float32)
+        return logits.masked_fill(self._masked, float("-inf")).softmax(dim=-1)

@@ -1,0 +1,101 @@
+"""From a member's configuration to a host that can be asked; the same near and far."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gac.config import EngineConfig, MemberConfig
+from gac.errors import MemberError
+from gac.members.host import MemberHost
+from gac.members.member import MemberFacts
+from gac.model.loading import LoadedModel, ModelSpec, load_model
+from gac.model.projection import Projection
+from gac.model.runner import ModelRunner
+
+OnProgress = Callable[[str, float], None]
+"""Called with a stage in words and the share of it that is done, 0 to 1."""
+
+DEFAULT_SEQUENCE_TOKENS = 2048
+"""Where the K/V bound is not configured: room for max_sequences of this length."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOrder:
+    """What a member is to load and how much it may hold."""
+
+    name: str
+    spec: ModelSpec
+    max_sequences: int
+    kv_cache_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member's place in the union vocabulary, see `UnionVocabulary.places` and `.lead_places`."""
+
+    places: NDArray[np.int32]
+    union_size: int
+    lead_places: NDArray[np.int32] | None
+
+
+def load_order(member: MemberConfig, engine: EngineConfig, num_threads: int) -> LoadOrder:
+    """The order for one configured member; `num_threads` are torch's, on a CPU."""
+    spec = ModelSpec(
+        path=member.path,
+        dtype=member.dtype,
+        device=member.device,
+        max_memory=member.max_memory,
+        quantization=member.quantization,
+        revision=member.revision,
+        trust_remote_code=member.trust_remote_code,
+        max_model_len=member.max_model_len,
+        num_threads=num_threads,
+    )
+    return LoadOrder(member.name, spec, engine.max_sequences, engine.kv_cache_tokens)
+
+
+class MemberLoader:
+    """Loads a model, then takes its seat in the union: two steps, since all members must be known.
+
+    `progress` may be read from another thread at any time.
+    """
+
+    def __init__(self, order: LoadOrder) -> None:
+        self._order = order
+        self._loaded: LoadedModel | None = None
+        self._runner: ModelRunner | None = None
+        self.progress: tuple[str, float] = ("starting", 0.0)
+
+    def load(self) -> MemberFacts:
+        """Load the model.  Raises: MemberError naming the member and the cause."""
+        started = time.monotonic()
+        order = self._order
+        try:
+            self._loaded = loaded = load_model(order.spec, self._report)
+            default = order.max_sequences * min(loaded.max_length, DEFAULT_SEQUENCE_TOKENS)
+            max_tokens = order.kv_cache_tokens or default
+            self._runner = ModelRunner(
+                loaded, max_tokens=max_tokens, max_sequences=order.max_sequences
+            )
+        except MemberError as error:
+            raise MemberError(f"member {order.name!r}: {error.message}") from error
+        return MemberFacts(
+            num_logits=loaded.num_logits,
+            max_context=loaded.max_length,
+            max_kv_tokens=max_tokens,
+            device=str(loaded.device),
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            load_s=time.monotonic() - started,
+        )
+
+    def _report(self, stage: str, fraction: float) -> None:
+        self.progress = (stage, fraction)
+
+    def seat(self, seat: Seat) -> MemberHost:
+        """The host, once the union vocabulary is known."""
+        assert self._loaded and self._runner, "a member is seated before it is loaded"
+        projection = Projection(seat.places, seat.union_size, seat.lead_places, self._loaded.device)
+        return MemberHost(self._order.name, self._runner, projection)

@@ -1,0 +1,133 @@
+"""Where members run: one Ray, one placement group, and a clear word where it cannot be."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from gac.config import MemberConfig, RayConfig
+from gac.errors import PlacementError
+from gac.members.loader import LoadOrder
+from gac.members.ray_actor import RaySeedling
+
+logger = logging.getLogger(__name__)
+
+PLACEMENT_TIMEOUT_S = 8.0
+"""How long a cluster that has enough in all may take to free it."""
+
+
+class RayCluster:
+    """Our use of Ray: our own local instance, or one that is joined by address."""
+
+    def __init__(self, config: RayConfig) -> None:
+        self._config = config
+        self._group: PlacementGroup | None = None
+
+    def start(self) -> None:
+        """Start or join Ray.
+
+        A bare `ray.init()` may join somebody else's cluster, hence `address="local"`.
+        Raises: PlacementError if the configured cluster cannot be reached.
+        """
+        address = self._config.address
+        if address is None:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                _node_ip_address="127.0.0.1",
+            )
+            return
+        logger.warning("joining the Ray cluster at %s: whoever reaches it can run code", address)
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise PlacementError(f"cannot join the Ray cluster at {address!r}: {error}") from error
+
+    def place(
+        self, members: Sequence[MemberConfig], orders: Sequence[LoadOrder]
+    ) -> list[RaySeedling]:
+        """Start one actor a member, in one placement group.
+
+        Raises: PlacementError within seconds, naming the member the cluster has no room for.
+        """
+        check_resources(members, _ask("cluster_resources"), _ask("nodes"))
+        reserving = [member for member in members if bundle_of(member)]
+        if reserving:
+            self._group = placement_group([bundle_of(member) for member in reserving])
+            if not self._group.wait(PLACEMENT_TIMEOUT_S):
+                raise PlacementError(
+                    f"the cluster has no free room for {_asked_for(reserving)}: others use it.  "
+                    f"Free now: {_shown(_ask('available_resources'))}"
+                )
+        options = {m.name: self._options(m, place) for place, m in enumerate(reserving)}
+        return [
+            RaySeedling(order, options.get(order.name, {"num_cpus": 0, "num_gpus": 0}))
+            for order in orders
+        ]
+
+    def _options(self, member: MemberConfig, place: int) -> dict[str, Any]:
+        assert self._group is not None
+        return {
+            "num_gpus": member.num_gpus,
+            "num_cpus": member.num_cpus,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                placement_group=self._group, placement_group_bundle_index=place
+            ),
+        }
+
+    def stop(self) -> None:
+        """Give back what was reserved; ends our own Ray, leaves a joined one."""
+        if not ray.is_initialized():
+            return
+        if self._group is not None and self._config.address is not None:
+            remove_placement_group(self._group)
+        ray.shutdown()
+
+
+def _ask(what: str) -> Any:
+    """What Ray knows of the cluster; these functions of Ray carry no types."""
+    return getattr(ray, what)()
+
+
+def bundle_of(member: MemberConfig) -> dict[str, float]:
+    """What a member reserves; CPU members reserve nothing unless they say so."""
+    wanted = {"GPU": member.num_gpus, "CPU": member.num_cpus}
+    return {resource: amount for resource, amount in wanted.items() if amount > 0}
+
+
+def check_resources(
+    members: Sequence[MemberConfig],
+    cluster: dict[str, float],
+    nodes: Sequence[dict[str, Any]],
+) -> None:
+    """Raise PlacementError naming the first member for which resources run out.
+
+    A member's bundle must fit one node; all bundles together must fit the cluster.
+    """
+    left = {resource: cluster.get(resource, 0.0) for resource in ("GPU", "CPU")}
+    sizes = [node["Resources"] for node in nodes if node.get("Alive", True)]
+    for member in members:
+        for resource, amount in bundle_of(member).items():
+            largest = max((size.get(resource, 0.0) for size in sizes), default=0.0)
+            if amount <= min(left[resource], largest):
+                left[resource] -= amount
+                continue
+            raise PlacementError(
+                f"member {member.name!r} asks for {amount:g} {resource}s; there are "
+                f"{left[resource]:g} left of {cluster.get(resource, 0.0):g}, at most {largest:g} "
+                f"on one machine.  The cluster has {len(sizes)} node(s): {_shown(cluster)}.  "
+                f"All members together ask for {_asked_for(members)}"
+            )
+
+
+def _asked_for(members: Sequence[MemberConfig]) -> str:
+    shown = (f"{m.name}: {_shown(bundle_of(m)) or 'nothing'}" for m in members)
+    return "; ".join(shown)
+
+
+def _shown(resources: dict[str, float]) -> str:
+    return ", ".join(f"{resources.get(name, 0.0):g} {name}" for name in ("GPU", "CPU"))
