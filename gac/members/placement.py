@@ -38,6 +38,7 @@ class RayCluster:
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
+                logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
             )
             return
@@ -54,20 +55,24 @@ class RayCluster:
 
         Raises: PlacementError within seconds, naming the member the cluster has no room for.
         """
-        check_resources(members, _ask("cluster_resources"), _ask("nodes"))
+        self.check(members)
         reserving = [member for member in members if bundle_of(member)]
         if reserving:
             self._group = placement_group([bundle_of(member) for member in reserving])
             if not self._group.wait(PLACEMENT_TIMEOUT_S):
                 raise PlacementError(
                     f"the cluster has no free room for {_asked_for(reserving)}: others use it.  "
-                    f"Free now: {_shown(_ask('available_resources'))}"
+                    f"Free now: {shown_resources(_ask('available_resources'))}"
                 )
         options = {m.name: self._options(m, place) for place, m in enumerate(reserving)}
         return [
             RaySeedling(order, options.get(order.name, {"num_cpus": 0, "num_gpus": 0}))
             for order in orders
         ]
+
+    def check(self, members: Sequence[MemberConfig]) -> None:
+        """Raise PlacementError if the cluster could never hold these members."""
+        check_resources(members, _ask("cluster_resources"), _ask("nodes"))
 
     def _options(self, member: MemberConfig, place: int) -> dict[str, Any]:
         assert self._group is not None
@@ -119,15 +124,17 @@ def check_resources(
             raise PlacementError(
                 f"member {member.name!r} asks for {amount:g} {resource}s; there are "
                 f"{left[resource]:g} left of {cluster.get(resource, 0.0):g}, at most {largest:g} "
-                f"on one machine.  The cluster has {len(sizes)} node(s): {_shown(cluster)}.  "
+                f"on one machine.  The cluster has {len(sizes)} node(s) with "
+                f"{shown_resources(cluster) or 'nothing'}.  "
                 f"All members together ask for {_asked_for(members)}"
             )
 
 
 def _asked_for(members: Sequence[MemberConfig]) -> str:
-    shown = (f"{m.name}: {_shown(bundle_of(m)) or 'nothing'}" for m in members)
+    shown = (f"{m.name}: {shown_resources(bundle_of(m)) or 'nothing'}" for m in members)
     return "; ".join(shown)
 
 
-def _shown(resources: dict[str, float]) -> str:
-    return ", ".join(f"{resources.get(name, 0.0):g} {name}" for name in ("GPU", "CPU"))
+def shown_resources(resources: dict[str, float]) -> str:
+    """Resources in words, such as `0.5 GPU, 2 CPU`; those there are none of are left out."""
+    return ", ".join(f"{resources[n]:g} {n}" for n in ("GPU", "CPU") if resources.get(n))

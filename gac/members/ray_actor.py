@@ -85,10 +85,9 @@ class RaySeedling:
 
     def __init__(self, order: LoadOrder, options: dict[str, Any]) -> None:
         self.name = order.name
-        remote: Any = ray.remote(MemberActor)
-        self._actor: Any = remote.options(
-            concurrency_groups={"watch": 1}, max_restarts=0, **options
-        ).remote(order)
+        remote: Any = ray.remote  # its types do not know concurrency groups
+        actor_class = remote(concurrency_groups={"watch": 1}, max_restarts=0)(MemberActor)
+        self._actor: Any = actor_class.options(**options).remote(order)
         self._loading: Future[MemberFacts] = _future(self.name, self._actor.load.remote())
         self._stage: tuple[str, float] = ("starting", 0.0)
         self._asked = self._actor.progress.remote()

@@ -4,25 +4,31 @@ Gives the rest of the package plain values: `tokenizer.json` as text, the stop i
 model's head, and conversations rendered to text or to ids.
 """
 
+import json
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from gac.core import Prompt
-from gac.errors import MemberError, RequestError
+from gac.errors import MemberError, RequestError, VocabularyError
 from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
 from gac.vocabulary.prompt_encoder import Message, PromptEncoder
+from gac.vocabulary.tiktoken_file import find_tiktoken_file, read_ranks, tokenizer_json_of_ranks
 
 logger = logging.getLogger(__name__)
 
 _PROBE_QUESTION: Message = {"role": "user", "content": "Hello"}
 _PROBE_ANSWER = "Paris"
-_REFUSALS = (TemplateError, TypeError, ValueError, KeyError)
+_REFUSALS = (TemplateError, TypeError, ValueError, LookupError)
 """What a Jinja template raises for a conversation it was not written for."""
 
 
@@ -88,25 +94,62 @@ def load_member_tokenizer(
 
     Raises: MemberError if it cannot be loaded; VocabularyError if it loses bytes.
     """
+    path = os.path.expanduser(path)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        hf_tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        hf_tokenizer = _read_hf_tokenizer(path, options)
         config = AutoConfig.from_pretrained(path, **options).get_text_config()
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except VocabularyError:
+        raise
+    except Exception as error:  # configs, tokenizers and remote code may raise anything
         raise MemberError(
-            f"member {name!r}: cannot load a tokenizer from {path}: {_first_line(error)}"
+            f"member {name!r}: cannot load a tokenizer from {path}: {_cause(path, error)}"
         ) from error
     if not hf_tokenizer.is_fast:
         raise MemberError(f"member {name!r}: {path} has no tokenizer that `tokenizers` can read")
     tokenizer_json = hf_tokenizer.backend_tokenizer.to_str()
     stop_ids = _stop_ids(path, revision, config, hf_tokenizer)
     vocabulary = read_member_vocabulary(name, tokenizer_json, stop_ids, config.vocab_size)
-    prompts = PromptEncoder(tokenizer_json, vocabulary.encoder)
-    return MemberTokenizer(name, vocabulary, prompts, hf_tokenizer)
+    return MemberTokenizer(
+        name, vocabulary, PromptEncoder(tokenizer_json, vocabulary), hf_tokenizer
+    )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _read_hf_tokenizer(path: str, options: dict[str, Any]) -> Any:
+    """What Hugging Face makes of a folder or a hub name; a lone tiktoken file is converted."""
+    original = Path(path)
+    rank_file = find_tiktoken_file(original)
+    if rank_file is None:
+        return AutoTokenizer.from_pretrained(path, **options)
+    config_file = original / "tokenizer_config.json"
+    config = json.loads(config_file.read_text("utf-8")) if config_file.exists() else {}
+    config = {**config, "tokenizer_class": "PreTrainedTokenizerFast", "auto_map": None}
+    added = {int(i): token for i, token in config.pop("added_tokens_decoder", {}).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder)
+        text = tokenizer_json_of_ranks(read_ranks(rank_file), added)
+        (converted / "tokenizer.json").write_text(text, "utf-8")
+        (converted / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+        for other in ("chat_template.jinja", "special_tokens_map.json"):
+            if (original / other).exists():
+                shutil.copy(original / other, converted)
+        return AutoTokenizer.from_pretrained(folder)
+
+
+def _cause(path: str, error: Exception) -> str:
+    """Why loading failed, for a person, in half a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = lines[0].rstrip(".: ")
+    if not os.path.isdir(path):
+        if os.path.isabs(path) or path.startswith("."):
+            return "there is no such directory"
+        if isinstance(error, OSError):
+            return f"no such directory, nor can it be had from the Hub ({line})"
+    if "Couldn't instantiate the backend tokenizer" in line:
+        return "it holds no tokenizer.json, nor another file that one can be made from"
+    if "trust_remote_code" in str(error):
+        return "it brings its own code, which only runs with trust_remote_code: true"
+    return line
 
 
 def _stop_ids(path: str, revision: str | None, config: Any, hf_tokenizer: Any) -> set[int]:
@@ -129,7 +172,7 @@ def _end_of_turn(hf_tokenizer: Any) -> int | None:
         told = _render_answered(hf_tokenizer)
     except _REFUSALS:
         return None
-    after = told[told.rindex(_PROBE_ANSWER) + len(_PROBE_ANSWER) :].lstrip()
+    after = told.rpartition(_PROBE_ANSWER)[2].lstrip() if _PROBE_ANSWER in told else ""
     matches = [
         (len(token.content), token_id)
         for token_id, token in hf_tokenizer.added_tokens_decoder.items()

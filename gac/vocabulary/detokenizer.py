@@ -10,8 +10,9 @@ from collections.abc import Sequence
 class TextStream:
     """Turns the bytes of one sequence into text, piece by piece.
 
-    Bytes that can no longer become a character show as U+FFFD.  A stop string is matched on text,
-    so it may lie inside a token or across several; text that could still become one is held back.
+    Bytes that can no longer become a character show as U+FFFD.  A stop string (never empty) is
+    matched on text, so it may lie inside a token or across several; text that could still become
+    one is held back.  The stop that is complete first counts, of those the longest.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -23,30 +24,33 @@ class TextStream:
 
     def push(self, token: bytes) -> str:
         """The text that becomes visible with these bytes; `stopped` is set by a complete stop."""
-        text = self._held + self._decoder.decode(token)
-        match = self._earliest_stop(text)
-        if match is not None:
-            self.stopped = True
-            self._held = ""
-            return text[:match]
+        text = self._take(token)
         keep = self._length_held_back(text)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def flush(self) -> str:
         """The text still held back, at the end of a sequence; none after a stop string."""
-        if self.stopped:
-            return ""
-        text = self._held + self._decoder.decode(b"", final=True)
+        text = self._take(b"", final=True)
         self._held = ""
         return text
 
-    def _earliest_stop(self, text: str) -> int | None:
-        places = (text.find(stop) for stop in self._stops)
-        return min((place for place in places if place >= 0), default=None)
+    def _take(self, token: bytes, final: bool = False) -> str:
+        """The text not yet shown, up to a stop string; nothing after one."""
+        if self.stopped:
+            return ""
+        text = self._held + self._decoder.decode(token, final)
+        starts = ((text.find(stop), stop) for stop in self._stops)
+        matches = [(start + len(stop), start) for start, stop in starts if start >= 0]
+        if not matches:
+            return text
+        self.stopped = True
+        return text[: min(matches)[1]]
 
     def _length_held_back(self, text: str) -> int:
         """Length of the longest end of the text with which some stop string begins."""
+        if self.stopped:
+            return 0
         for length in range(min(self._longest - 1, len(text)), 0, -1):
             end = text[-length:]
             if any(stop.startswith(end) for stop in self._stops):

@@ -1,13 +1,16 @@
 """One member's vocabulary as the ensemble sees it: bytes, END, what is masked, and its encoder."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from gac.errors import VocabularyError
 from gac.vocabulary.self_test import check_lossless
 from gac.vocabulary.text_encoder import CannotSpell, TextEncoder
 from gac.vocabulary.token_bytes import Family, TokenTable, read_token_table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,9 @@ class MemberVocabulary:
     """A lossless vocabulary of Vm ids (as many as the model has logits).
 
     `token_bytes[id]` is empty for ids that are no text: stop ids, masked control tokens, rows of
-    the model past the tokenizer.  `canonical` gives for each byte string the id that the tokenizer
-    itself would produce.
+    the model past the tokenizer.  `control_texts` and `stop_texts` hold how the tokenizer writes
+    its control tokens, and the stop ids it knows (which may be ordinary tokens); `canonical` gives
+    for each byte string the id that the tokenizer itself would produce.
     """
 
     name: str
@@ -24,7 +28,9 @@ class MemberVocabulary:
     token_bytes: tuple[bytes, ...]
     stop_ids: frozenset[int]
     masked_ids: frozenset[int]
-    canonical: dict[bytes, int]
+    control_texts: Mapping[int, str]
+    stop_texts: Mapping[int, str]
+    canonical: Mapping[bytes, int]
     encoder: TextEncoder
 
     def spell(self, ids: Iterable[int]) -> bytes:
@@ -47,55 +53,67 @@ def read_member_vocabulary(
     Raises: VocabularyError if the tokenizer loses bytes, or names ids the model does not have.
     """
     definition = json.loads(tokenizer_json)
+    stops = frozenset(stop_ids)
+    if bad := sorted(stop for stop in stops if not 0 <= stop < num_logits):
+        raise VocabularyError(f"member {name!r} has stop ids {bad}, its model ends at {num_logits}")
     try:
         table = read_token_table(definition)
     except VocabularyError as error:
         raise VocabularyError(f"the tokenizer of member {name!r} is refused: {error}") from error
-    encoder = TextEncoder(definition, table)
-    check_lossless(name, definition, table, encoder)
-    stops = frozenset(stop_ids)
-    if bad := [token_id for token_id in stops if not 0 <= token_id < num_logits]:
-        raise VocabularyError(f"member {name!r} has stop ids {bad}, its model ends at {num_logits}")
-    token_bytes = _textual_bytes(table, stops, num_logits)
-    masked = {i for i, token in enumerate(token_bytes) if not token and i not in stops}
+    textual = replace(table, token_bytes=_textual_bytes(table, stops, num_logits))
+    encoder = TextEncoder(definition, textual)
+    check_lossless(name, definition, table.family, encoder)
+    _warn_of_missing_bytes(name, len(encoder.missing_bytes))
+    unused = num_logits - len(textual.token_bytes)
+    token_bytes = textual.token_bytes[:num_logits] + (b"",) * unused
     return MemberVocabulary(
         name=name,
         family=table.family,
         token_bytes=token_bytes,
         stop_ids=stops,
-        masked_ids=frozenset(masked),
-        canonical=_canonical_ids(table, token_bytes, encoder),
+        masked_ids=frozenset(i for i, token in enumerate(token_bytes) if not token) - stops,
+        control_texts=_texts(table, table.special | (stops & table.added)),
+        stop_texts=_texts(table, stops),
+        canonical=_canonical_ids(textual, encoder),
         encoder=encoder,
     )
 
 
+def _warn_of_missing_bytes(name: str, missing: int) -> None:
+    if missing:
+        message = "member %s: no token spells %d of the 256 bytes; it abstains where one is needed"
+        logger.warning(message, name, missing)
+
+
+def _texts(table: TokenTable, ids: frozenset[int]) -> dict[int, str]:
+    known = sorted(token_id for token_id in ids if token_id < len(table.token_bytes))
+    return {token_id: table.token_bytes[token_id].decode(errors="replace") for token_id in known}
+
+
 def _textual_bytes(table: TokenTable, stops: frozenset[int], num_logits: int) -> tuple[bytes, ...]:
-    """The table cut or padded to the model's width, emptied where an id is not ordinary text."""
+    """The table emptied where an id is not ordinary text, or the model has no such id."""
     silent = table.special | stops
-    known = min(num_logits, len(table.token_bytes))
-    texts = (b"" if i in silent else table.token_bytes[i] for i in range(known))
-    return (*texts, *(b"" for _ in range(num_logits - known)))
+    ids = enumerate(table.token_bytes)
+    return tuple(b"" if i in silent or i >= num_logits else token for i, token in ids)
 
 
-def _canonical_ids(
-    table: TokenTable, token_bytes: tuple[bytes, ...], encoder: TextEncoder
-) -> dict[bytes, int]:
+def _canonical_ids(textual: TokenTable, encoder: TextEncoder) -> dict[bytes, int]:
     """Byte string -> id; where several ids share bytes, the one that encoding gives."""
     first: dict[bytes, int] = {}
     shared: dict[bytes, list[int]] = {}
-    for token_id, token in enumerate(token_bytes):
+    for token_id, token in enumerate(textual.token_bytes):
         if token and first.setdefault(token, token_id) != token_id:
             shared.setdefault(token, [first[token]]).append(token_id)
     for token, ids in shared.items():
-        first[token] = _produced(token, ids, table, encoder)
+        first[token] = _produced(token, ids, textual, encoder)
     return first
 
 
-def _produced(token: bytes, ids: list[int], table: TokenTable, encoder: TextEncoder) -> int:
+def _produced(token: bytes, ids: list[int], textual: TokenTable, encoder: TextEncoder) -> int:
     try:
         produced = encoder.encode(token)
     except CannotSpell:
         produced = []
     if len(produced) == 1 and produced[0] in ids:
         return produced[0]
-    return min(ids, key=lambda token_id: (token_id in table.single_bytes, token_id))
+    return min(ids, key=lambda token_id: (token_id in textual.fallback, token_id))

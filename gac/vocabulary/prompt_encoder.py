@@ -4,78 +4,93 @@ A chat template's output mixes the two.  Control text inside a message is theref
 rendering (`shield`) and put back as plain-text ids afterwards (`encode_rendered`).
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
 from tokenizers import Tokenizer
 
 from gac.errors import RequestError
-from gac.vocabulary.text_encoder import CannotSpell, TextEncoder
+from gac.vocabulary.member_vocabulary import MemberVocabulary
+from gac.vocabulary.text_encoder import CannotSpell
 
 Message = Mapping[str, str]
 
 _FIRST, _LAST = 0xF0000, 0xFFFFD
 """Private-use characters that stand for shielded text while a template runs."""
-_PLACEHOLDER = re.compile(f"([{chr(_FIRST)}-{chr(_LAST)}])")
 
 
 class PromptEncoder:
     """One member's tokenizer as it is for prompts."""
 
-    def __init__(self, tokenizer_json: str, text_encoder: TextEncoder) -> None:
-        self._parsing = Tokenizer.from_str(tokenizer_json)
-        self._plain = Tokenizer.from_str(tokenizer_json)
-        self._plain.encode_special_tokens = True
-        for tokenizer in (self._parsing, self._plain):
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-        self._text_encoder = text_encoder
-        added = json.loads(tokenizer_json).get("added_tokens", [])
-        specials = [re.escape(token["content"]) for token in added if token["special"]]
-        specials.sort(key=len, reverse=True)
-        self._control = re.compile("|".join(specials) or "(?!)")
-        self._shielded = re.compile("|".join([*specials, _PLACEHOLDER.pattern]))
+    def __init__(self, tokenizer_json: str, vocabulary: MemberVocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        texts = sorted(vocabulary.control_texts.values(), key=len, reverse=True)
+        controls = "|".join(map(re.escape, texts)) or "(?!)"
+        self._control = re.compile(controls)
+        self._shielded = re.compile(f"{controls}|[{chr(_FIRST)}-{chr(_LAST)}]")
+        self._before, self._after = self._frame()
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """What the tokenizer puts before and after a text: BOS, if anything."""
+        bare, framed = self._parse("a"), self._parse("a", framed=True)
+        starts = range(len(framed) - len(bare) + 1)
+        start = next(i for i in starts if framed[i : i + len(bare)] == bare)
+        return framed[:start], framed[start + len(bare) :]
 
     def encode_text(self, text: str) -> list[int]:
-        """A prompt without a template: BOS as the tokenizer adds it, control text as plain text."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=True).ids
-        return ids
+        """A prompt without a template: BOS as the tokenizer adds it, control text as plain text.
+
+        Raises: RequestError if the vocabulary cannot spell the control text.
+        """
+        taken: list[str] = []
+        shielded = self._shield(text, taken)
+        if not taken:
+            return self._parse(text, framed=True)
+        return [*self._before, *self.encode_rendered(shielded, taken), *self._after]
 
     def shield(self, messages: Sequence[Message]) -> tuple[list[dict[str, str]], list[str]]:
         """The messages with control text replaced by placeholders, and what each stands for."""
         taken: list[str] = []
+        shielded = [{k: self._shield(v, taken) for k, v in m.items()} for m in messages]
+        return shielded, taken
 
+    def _shield(self, text: str, taken: list[str]) -> str:
         def take(match: re.Match[str]) -> str:
             taken.append(match.group())
             if len(taken) > _LAST - _FIRST:
                 raise RequestError("a message holds too many control tokens", param="messages_list")
             return chr(_FIRST + len(taken) - 1)
 
-        shielded = [{**m, "content": self._shielded.sub(take, m["content"])} for m in messages]
-        return shielded, taken
+        return self._shielded.sub(take, text)
 
     def encode_rendered(self, rendered: str, taken: Sequence[str] = ()) -> list[int]:
         """Ids of a template's output, with what was shielded spliced in as plain text.
 
         Raises: RequestError if the vocabulary cannot spell the shielded text.
         """
-        first, *rest = _PLACEHOLDER.split(rendered) if taken else [rendered]
+        if not taken:
+            return self._parse(rendered)
+        placeholders = f"([{chr(_FIRST)}-{chr(_FIRST + len(taken) - 1)}])"
+        first, *rest = re.split(placeholders, rendered)
         ids = self._parse(first)
         for placeholder, piece in zip(rest[::2], rest[1::2], strict=True):
-            ids += self._spell(taken[ord(placeholder) - _FIRST])
             control = self._control.search(piece)
             border = control.start() if control else len(piece)
-            ids += self._spell(piece[:border])  # goes on in mid-text: no dummy prefix here
+            # It goes on in mid-text: no dummy prefix here.
+            ids += self._spell(taken[ord(placeholder) - _FIRST] + piece[:border])
             ids += self._parse(piece[border:])
         return ids
 
-    def _parse(self, text: str) -> list[int]:
-        ids: list[int] = self._parsing.encode(text, add_special_tokens=False).ids
+    def _parse(self, text: str, framed: bool = False) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=framed).ids
         return ids
 
     def _spell(self, text: str) -> list[int]:
         try:
-            return self._text_encoder.encode(text.encode())
+            return self._vocabulary.encoder.encode(text.encode())
         except CannotSpell as error:
-            raise RequestError(f"a member cannot read {text!r}: {error}") from error
+            name = self._vocabulary.name
+            raise RequestError(f"member {name!r} cannot read {text!r}: {error}") from error

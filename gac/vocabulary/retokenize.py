@@ -33,9 +33,10 @@ def window_start(text: bytes | bytearray) -> int:
     for place in range(len(text) - WINDOW, floor, -1):
         if text[place] in _BLANK and text[place - 1] not in _BLANK:
             return place
-    while floor < len(text) and floor and 0x80 <= text[floor] < 0xC0:
-        floor += 1
-    return floor
+    if not floor:
+        return 0
+    starts = (place for place in range(floor, floor + 4) if not 0x80 <= text[place] < 0xC0)
+    return next(starts, floor)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ pre-tokenizer and normaliser), the vocabulary, and the added tokens.  Knows noth
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,8 @@ from gac.errors import VocabularyError
 
 METASPACE = "\u2581"
 """SentencePiece writes a space as this character."""
+
+_FALLBACK = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 Json = Mapping[str, Any]
 
@@ -33,14 +36,15 @@ class Family(StrEnum):
 class TokenTable:
     """What a tokenizer's ids stand for: `token_bytes[id]`, empty where the id is no text.
 
-    `special` holds the control tokens (BOS, PAD, role headers, `<unk>` ...); `single_bytes` the ids
-    that spell exactly one byte by way of byte fallback.
+    `special` holds the control tokens (BOS, PAD, role headers, `<unk>` ...), `added` those that are
+    looked for in a text before the model sees it, `fallback` the ids written `<0xNN>`.
     """
 
     family: Family
     token_bytes: tuple[bytes, ...]
     special: frozenset[int]
-    single_bytes: frozenset[int]
+    added: frozenset[int]
+    fallback: frozenset[int]
 
 
 @cache
@@ -101,21 +105,28 @@ def read_token_table(definition: Json) -> TokenTable:
     family = family_of(definition)
     model = definition["model"]
     added = {token["id"]: token for token in definition.get("added_tokens", [])}
+    special = {token_id for token_id, token in added.items() if token["special"]}
     vocabulary = _model_vocabulary(model)
     token_bytes = [b""] * (max([*vocabulary.values(), *added]) + 1)
-    fallback = family is Family.METASPACE and bool(model.get("byte_fallback"))
-    singles = set()
+    has_fallback = family is Family.METASPACE and bool(model.get("byte_fallback"))
+    fallback = set()
     for text, token_id in vocabulary.items():
-        byte = _fallback_byte(text) if fallback else None
-        if byte is not None:
-            singles.add(token_id)
-        token_bytes[token_id] = _spelling(family, text) if byte is None else byte
+        if has_fallback and (match := _FALLBACK.fullmatch(text)):
+            fallback.add(token_id)
+            token_bytes[token_id] = bytes.fromhex(match[1])
+        else:
+            token_bytes[token_id] = _spelling(family, text)
     for token_id, token in added.items():
-        token_bytes[token_id] = token["content"].encode()
-    special = {token_id for token_id, token in added.items() if token["special"]}
-    special |= _unknown_ids(model, vocabulary)
+        text = token["content"]
+        if family is Family.METASPACE and token_id not in special:
+            text = text.replace(METASPACE, " ")  # Gemma adds its runs of spaces in this spelling
+        token_bytes[token_id] = text.encode()
     return TokenTable(
-        family, tuple(token_bytes), frozenset(special), frozenset(singles - set(added))
+        family=family,
+        token_bytes=tuple(token_bytes),
+        special=frozenset(special | _unknown_ids(model, vocabulary)),
+        added=frozenset(added),
+        fallback=frozenset(fallback - set(added)),
     )
 
 
@@ -135,15 +146,6 @@ def _spelling(family: Family, text: str) -> bytes:
         return bytes(map(table.__getitem__, text))
     except KeyError:  # the ByteLevel decoder, too, takes such a token as plain text
         return text.encode()
-
-
-def _fallback_byte(text: str) -> bytes | None:
-    if len(text) != 6 or not (text.startswith("<0x") and text.endswith(">")):
-        return None
-    try:
-        return bytes([int(text[3:5], 16)])
-    except ValueError:
-        return None
 
 
 def _unknown_ids(model: Json, vocabulary: Mapping[str, int]) -> set[int]:

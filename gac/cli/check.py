@@ -1,0 +1,49 @@
+"""Check a configuration without loading weights."""
+
+from gac.config import Config, describe
+from gac.engine.startup import load_tokenizers, unite
+from gac.errors import PlacementError
+from gac.members.placement import RayCluster, bundle_of, shown_resources
+from gac.vocabulary.report import vocabulary_report
+
+
+def check(config: Config) -> int:
+    """Print the resolved configuration, the placement plan and the vocabulary report.
+
+    Raises: GacError if a tokenizer is refused or the cluster has no room.
+    """
+    print(describe(config))
+    tokenizers = load_tokenizers(config)
+    leads = {name: tokenizer.leads for name, tokenizer in tokenizers.items()}
+    vocabularies = [tokenizer.vocabulary for tokenizer in tokenizers.values()]
+    print(vocabulary_report(vocabularies, leads, unite(tokenizers)))
+    print(_plan(config))
+    if config.ray.enabled:
+        _try_to_place(config)
+    return 0
+
+
+def _plan(config: Config) -> str:
+    """Where each member goes, as a table."""
+    where = "one Ray actor each" if config.ray.enabled else "all in this process"
+    lines = [f"Placement plan: {len(config.members)} members, {where}"]
+    for member in config.members:
+        reserved = shown_resources(bundle_of(member)) or "nothing reserved"
+        details = [f"quantization {member.quantization}", f"dtype {member.dtype}"]
+        if member.max_memory:
+            details += [f"max_memory {dict(member.max_memory)}"]
+        lines.append(f"  {member.name}: {reserved}; {', '.join(details)}; {member.path}")
+    return "\n".join(lines)
+
+
+def _try_to_place(config: Config) -> None:
+    cluster = RayCluster(config.ray)
+    cluster.start()
+    try:
+        cluster.check(config.members)
+    except PlacementError as error:
+        print(f"  does not fit: {error.message}")
+        raise
+    finally:
+        cluster.stop()
+    print("  fits")

@@ -1,0 +1,180 @@
+"""The original's HTTP surface: POST /api/generate, GET /status, and two health probes."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from gac.core import FinishEvent, GenerateRequest
+from gac.engine.prompts import build_prompts, check_room
+from gac.engine.service import Service, State
+from gac.errors import EngineUnavailable, GacError, RequestError
+from gac.server.collect import Collector
+from gac.server.errors import error_body
+from gac.server.schemas import GenerateAnswer, GenerateBody, Usage
+
+
+class ClientClosedRequest(GacError):
+    """The client went away before its answer was complete; nobody reads this."""
+
+    http_status = 499
+
+
+def gac_router(service: Service) -> APIRouter:
+    """Routes over a service that may still be loading."""
+    router = APIRouter()
+
+    @router.post("/api/generate/", response_model=GenerateAnswer)
+    @router.post("/api/generate", response_model=GenerateAnswer, include_in_schema=False)
+    async def generate(body: GenerateBody, request: Request) -> GenerateAnswer:
+        started_at = time.monotonic()
+        engine = service.engine
+        requests = await run_in_threadpool(_requests, service, body)
+        collector = Collector([one.request_id for one in requests])
+        engine.submit(requests, collector.take)
+        try:
+            await _until_done(collector.done, request.receive)
+        finally:
+            for one in requests:
+                engine.abort(one.request_id)  # nothing happens to those that have ended
+        return _answer(collector.texts(), collector.ends(), time.monotonic() - started_at)
+
+    @router.get("/status")
+    async def status() -> JSONResponse:
+        return _status(service)
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @router.get("/health/ready")
+    async def ready() -> JSONResponse:
+        if service.is_progressing:
+            return JSONResponse({"status": "ready"})
+        stalled = service.state is State.READY
+        message = "a member has stopped answering" if stalled else service.explanation
+        error = EngineUnavailable(message, code="engine_unavailable")
+        return JSONResponse(error_body(error), status_code=error.http_status)
+
+    return router
+
+
+def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
+    """One engine request a conversation; renders and encodes, so it runs on a worker thread."""
+    _check_limits(service, body)
+    started = service.started
+    sampling = body.sampling()
+    batch_id = uuid.uuid4().hex
+    requests = []
+    for place, conversation in enumerate(body.messages_list):
+        messages = [message.model_dump() for message in conversation]
+        prompts = build_prompts(started.tokenizers, messages, body.apply_chat_template)
+        check_room(started.ensemble, prompts, body.max_length)
+        requests.append(
+            GenerateRequest(
+                request_id=f"{batch_id}-{place}",
+                prompts=prompts,
+                max_new_tokens=body.max_new_tokens,
+                max_length=body.max_length,
+                min_new_tokens=body.min_new_tokens,
+                ignore_eos=body.ignore_eos,
+                stop=tuple(body.until or ()),
+                sampling=sampling,
+            )
+        )
+    return requests
+
+
+def _check_limits(service: Service, body: GenerateBody) -> None:
+    limit = service.config.engine.max_new_tokens_limit
+    if body.max_new_tokens > limit:
+        raise RequestError(
+            f"max_new_tokens {body.max_new_tokens} exceeds this server's limit of {limit}",
+            param="max_new_tokens",
+        )
+    limit = service.config.server.max_conversations
+    if len(body.messages_list) > limit:
+        raise RequestError(
+            f"{len(body.messages_list)} conversations exceed this server's limit of {limit}",
+            param="messages_list",
+        )
+
+
+async def _until_done(done: "asyncio.Future[None]", receive: Callable[[], Awaitable[Any]]) -> None:
+    """Wait for the answers; raise ClientClosedRequest if the client goes away first."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({done, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ClientClosedRequest("the client went away")
+        done.result()
+    finally:
+        leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leaving
+
+
+def _answer(texts: Sequence[str], ends: Sequence[FinishEvent], total_time: float) -> GenerateAnswer:
+    num_tokens = sum(end.completion_tokens for end in ends)
+    return GenerateAnswer(
+        response=list(texts),
+        total_time=total_time,
+        num_tokens=num_tokens,
+        num_tokens_per_sec=num_tokens / total_time,
+        finish_reasons=[end.reason.value for end in ends],
+        usage=[
+            Usage(prompt_tokens=dict(end.prompt_tokens), completion_tokens=end.completion_tokens)
+            for end in ends
+        ],
+        ensembled_token_ratio=[
+            end.ensembled_tokens / max(end.completion_tokens, 1) for end in ends
+        ],
+        abstained_members=[list(end.abstained) for end in ends],
+    )
+
+
+def _status(service: Service) -> JSONResponse:
+    """200 only when every member is loaded; how far each is before that."""
+    body: dict[str, Any] = {
+        "status": service.state.value,
+        "members": {
+            name: {"stage": load.stage, "fraction": round(load.fraction, 3)}
+            for name, load in service.loading.items()
+        },
+    }
+    if service.state is not State.READY:
+        error = EngineUnavailable(service.explanation, code="engine_unavailable")
+        return JSONResponse({**body, **error_body(error)}, status_code=error.http_status)
+    engine = service.engine
+    for name, member in engine.ensemble.members.items():
+        facts = member.facts
+        body["members"][name] |= {
+            "device": facts.device,
+            "dtype": facts.dtype,
+            "max_context": facts.max_context,
+            "max_kv_tokens": facts.max_kv_tokens,
+            "load_s": round(facts.load_s, 2),
+            "num_batches": engine.metrics.batches[name],
+        }
+    body |= {
+        "union_size": len(engine.ensemble.union),
+        "union_fingerprint": engine.ensemble.union.fingerprint,
+        "num_running": engine.num_running,
+        "num_waiting": engine.num_waiting,
+        "num_finished": engine.metrics.finished,
+        "num_failed": engine.metrics.failed,
+        "num_evictions": engine.metrics.evictions,
+        "num_tokens": engine.metrics.tokens,
+    }
+    return JSONResponse(body)

@@ -1,0 +1,84 @@
+"""What `/api/generate` takes and gives: the original's fields, and ours beside them."""
+
+import secrets
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gac.core import Sampling
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+StopString = Annotated[str, Field(min_length=1)]
+
+
+class Message(_Schema):
+    """One message of a conversation."""
+
+    role: Annotated[str, Field(min_length=1)]
+    content: str
+
+
+Conversation = Annotated[list[Message], Field(min_length=1)]
+
+
+class GenerateBody(_Schema):
+    """The body of POST /api/generate; every field that is accepted has an effect."""
+
+    messages_list: Annotated[list[Conversation], Field(min_length=1)]
+    max_new_tokens: Annotated[int, Field(ge=1)] = 50
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    apply_chat_template: bool = False
+    until: Annotated[list[StopString], BeforeValidator(_as_list)] | None = None
+    temperature: Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)] = 0.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
+    min_new_tokens: Annotated[int, Field(ge=0)] = 0
+    ignore_eos: bool = False
+
+    @model_validator(mode="after")
+    def _min_not_above_max(self) -> "GenerateBody":
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}"
+            )
+        return self
+
+    def sampling(self) -> Sampling:
+        """How tokens are drawn; without a seed, by one that nobody has used."""
+        return Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            seed=secrets.randbits(64) if self.seed is None else self.seed,
+        )
+
+
+class Usage(_Schema):
+    """Tokens of one conversation: of the prompt by member, and of the answer."""
+
+    prompt_tokens: dict[str, int]
+    completion_tokens: int
+
+
+class GenerateAnswer(_Schema):
+    """The answer; lists have one entry a conversation, in the order they were sent."""
+
+    response: list[str]
+    total_time: float
+    num_tokens: int
+    num_tokens_per_sec: float
+    finish_reasons: list[str]
+    usage: list[Usage]
+    ensembled_token_ratio: list[float]
+    abstained_members: list[list[str]]
