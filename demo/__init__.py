@@ -1,0 +1,1 @@
+"""The demonstration: three tiny models, the corpus they were raised on, and their examination."""

@@ -1,0 +1,1 @@
+"""What the demonstration corpus talks about, one module per topic."""
