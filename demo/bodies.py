@@ -44,30 +44,54 @@ def _qwen3(vocabulary_size: int, special_ids: dict[str, Any]) -> PreTrainedModel
     Not Qwen2: for that type `AutoTokenizer` puts its own splitting and NFC normalizer in place of
     those in the saved tokenizer, which would then neither be lossless nor what was trained on.
     """
-    return Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=vocabulary_size, hidden_size=WIDTH, intermediate_size=336,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=2,
-        head_dim=WIDTH // HEADS,
-        max_position_embeddings=MOST_POSITIONS, tie_word_embeddings=True, **special_ids,
-    ))
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=vocabulary_size,
+            hidden_size=WIDTH,
+            intermediate_size=336,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=2,
+            head_dim=WIDTH // HEADS,
+            max_position_embeddings=MOST_POSITIONS,
+            tie_word_embeddings=True,
+            **special_ids,
+        )
+    )
 
 
 def _llama(vocabulary_size: int, special_ids: dict[str, Any]) -> PreTrainedModel:
     """Llama: full heads, gated feed-forward."""
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=vocabulary_size, hidden_size=WIDTH, intermediate_size=320,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
-        max_position_embeddings=MOST_POSITIONS, tie_word_embeddings=True, **special_ids,
-    ))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary_size,
+            hidden_size=WIDTH,
+            intermediate_size=320,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=HEADS,
+            max_position_embeddings=MOST_POSITIONS,
+            tie_word_embeddings=True,
+            **special_ids,
+        )
+    )
 
 
 def _gpt_neox(vocabulary_size: int, special_ids: dict[str, Any]) -> PreTrainedModel:
     """GPT-NeoX: attention and plain feed-forward side by side."""
-    return GPTNeoXForCausalLM(GPTNeoXConfig(
-        vocab_size=vocabulary_size, hidden_size=WIDTH, intermediate_size=4 * WIDTH,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS, use_parallel_residual=True,
-        max_position_embeddings=MOST_POSITIONS, tie_word_embeddings=True, **special_ids,
-    ))
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=vocabulary_size,
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            use_parallel_residual=True,
+            max_position_embeddings=MOST_POSITIONS,
+            tie_word_embeddings=True,
+            **special_ids,
+        )
+    )
 
 
 _BUILDERS: dict[Architecture, Callable[[int, dict[str, Any]], PreTrainedModel]] = {

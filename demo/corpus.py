@@ -23,8 +23,15 @@ PLAIN_SHARE = 0.75
 SLOPPY_SHARE = 0.08
 EXCHANGES = (1, 1, 1, 2, 2, 3)
 _LEAD_INS = (
-    "Please tell me: ", "Tell me, ", "Hi! ", "Quick question: ", "Do you know this? ",
-    "I have a question. ", "Can you help me? ", "Please answer: ", "Can you tell me: ",
+    "Please tell me: ",
+    "Tell me, ",
+    "Hi! ",
+    "Quick question: ",
+    "Do you know this? ",
+    "I have a question. ",
+    "Can you help me? ",
+    "Please answer: ",
+    "Can you tell me: ",
 )
 FOLLOW_UPS_TRAIN = ("And {x}?", "What about {x}?", "And what about {x}?", "And for {x}?")
 FOLLOW_UP_DEV = "How about {x}?"

@@ -1,9 +1,7 @@
-"""Asks the held-out questions and counts right answers; knows nothing of how ensembles vote.
+"""Asks the held-out questions and counts right answers: each member alone, and ensembles.
 
-An answerer is any callable from conversations to replies.  A member alone is one (`MemberAlone`);
-an ensemble becomes one by passing such a callable to `accuracy_table` under its own name:
-
-    accuracy_table({"ada": MemberAlone(ADA), "ada+bora": ask_engine}, questions("dev"))
+An answerer is any callable from conversations to replies: `MemberAlone` (Hugging Face `generate`)
+or `Together` (our engine).
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from demo.corpus import Conversation
 from demo.members import MEMBERS, Member
 from demo.questions import Question, questions
+from demo.together import Together
+from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 
 Answer = Callable[[list[Conversation]], list[str]]
 
@@ -56,8 +56,11 @@ class MemberAlone:
             prompts, add_special_tokens=False, padding=True, return_tensors="pt"
         )
         made = self._model.generate(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-            max_new_tokens=MAX_NEW_TOKENS, do_sample=False, output_logits=True,
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            output_logits=True,
             return_dict_in_generate=True,
         )
         written = made.sequences[:, inputs["input_ids"].shape[1] :]
@@ -83,14 +86,25 @@ def is_right(question: Question, reply: str) -> bool:
     )
 
 
-def accuracy_table(answerers: dict[str, Answer], asked: list[Question]) -> str:
-    """A table of the share of right answers by topic and answerer, with standard errors."""
-    conversations = [question.conversation for question in asked]
-    marks = {
-        name: [is_right(*pair) for pair in zip(asked, answer(conversations), strict=True)]
-        for name, answer in answerers.items()
-    }
-    return marks_table(marks, asked)
+ENSEMBLES: dict[str, tuple[list[str], StrategyConfig]] = {
+    "ada+bora": (["ada", "bora"], EveryStepConfig()),
+    "ada+bora+cleo": (["ada", "bora", "cleo"], EveryStepConfig()),
+    "gate ada 0.5": (["ada", "bora"], ThresholdConfig(gate="ada", threshold=0.5)),
+    "gate ada 0.9": (["ada", "bora"], ThresholdConfig(gate="ada", threshold=0.9)),
+}
+"""What the table compares with the members: a name, the members, and how they write."""
+
+
+def ensemble_marks(asked: list[Question]) -> dict[str, list[bool]]:
+    """Marks of every ensemble; prints how many tokens were decided by several members."""
+    marks = {}
+    for name, (members, strategy) in ENSEMBLES.items():
+        together = Together(members, strategy, MAX_NEW_TOKENS)
+        replies = together([question.conversation for question in asked])
+        together.close()
+        marks[name] = [is_right(*pair) for pair in zip(asked, replies, strict=True)]
+        print(f"{name}: {100 * together.ensembled_share:.1f} % of tokens ensembled")
+    return marks
 
 
 def marks_table(marks: dict[str, list[bool]], asked: list[Question]) -> str:
@@ -117,16 +131,13 @@ def members_and_bounds(asked: list[Question]) -> dict[str, list[bool]]:
     """Marks of each member, of the surest member each time, and of whether any was right."""
     conversations = [question.conversation for question in asked]
     replies = {
-        name: MemberAlone(member).with_confidence(conversations)
-        for name, member in MEMBERS.items()
+        name: MemberAlone(member).with_confidence(conversations) for name, member in MEMBERS.items()
     }
     marks = {
         name: [is_right(question, text) for question, (text, _) in zip(asked, given, strict=True)]
         for name, given in replies.items()
     }
-    surest = [
-        max(replies, key=lambda name: replies[name][i][1]) for i in range(len(asked))
-    ]
+    surest = [max(replies, key=lambda name: replies[name][i][1]) for i in range(len(asked))]
     oracle = [any(given[i] for given in marks.values()) for i in range(len(asked))]
     return marks | {
         "surest": [marks[name][i] for i, name in enumerate(surest)],
@@ -135,13 +146,14 @@ def members_and_bounds(asked: list[Question]) -> dict[str, list[bool]]:
 
 
 def main() -> None:
-    """Print the table of the members alone, with what picking among them could reach."""
+    """Print the table: members alone, what picking among them could reach, and ensembles."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=["dev", "test"], default="dev")
     options = parser.parse_args()
     torch.set_num_threads(1)
     asked = questions(options.part)
-    print(marks_table(members_and_bounds(asked), asked))
+    marks = members_and_bounds(asked)
+    print(marks_table(marks | ensemble_marks(asked), asked))
 
 
 if __name__ == "__main__":

@@ -38,15 +38,33 @@ def _shares(*values: float) -> dict[str, float]:
 
 
 ADA = Member(
-    "ada", 1, "byte_bpe", 1700, "qwen3", "<|im_end|>", True,
+    "ada",
+    1,
+    "byte_bpe",
+    1700,
+    "qwen3",
+    "<|im_end|>",
+    True,
     _shares(0.60, 0.60, 0.60, 0.60, 0.70, 0.80, 0.85),
 )
 BORA = Member(
-    "bora", 2, "sentencepiece_bpe", 1600, "llama", "</s>", True,
+    "bora",
+    2,
+    "sentencepiece_bpe",
+    1600,
+    "llama",
+    "</s>",
+    True,
     _shares(0.85, 0.60, 0.60, 0.85, 0.70, 0.65, 0.60),
 )
 CLEO = Member(
-    "cleo", 3, "unigram", 1100, "gpt_neox", "<end_of_turn>", False,
+    "cleo",
+    3,
+    "unigram",
+    1100,
+    "gpt_neox",
+    "<end_of_turn>",
+    False,
     _shares(0.60, 0.85, 0.85, 0.60, 0.70, 0.65, 0.60),
 )
 MEMBERS: dict[str, Member] = {member.name: member for member in (ADA, BORA, CLEO)}

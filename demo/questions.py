@@ -42,7 +42,9 @@ def questions(part: Part) -> list[Question]:
     rng = random.Random(f"questions-{part}")
     asked = [question for relation in RELATIONS for question in _asked(relation, part, rng)]
     followed = [
-        question for relation in RELATIONS if relation.can_follow
+        question
+        for relation in RELATIONS
+        if relation.can_follow
         for question in _followed_up(relation, part, rng)
     ]
     return asked + followed

@@ -73,22 +73,25 @@ def _train_sentencepiece_bpe(texts: Iterable[str], size: int) -> tuple[Tokenizer
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend(DUMMY_SPACE), normalizers.Replace(" ", DUMMY_SPACE)]
     )
-    tokenizer.decoder = decoders.Sequence([
-        decoders.Replace(DUMMY_SPACE, " "),
-        decoders.ByteFallback(),
-        decoders.Fuse(),
-        decoders.Strip(" ", 1, 0),
-    ])
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace(DUMMY_SPACE, " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     tokenizer.add_special_tokens([_special(token) for token in [*leading[:3], *roles]])
     tokenizer.post_processor = _leading_token(tokenizer, "<s>")
     return tokenizer, {
-        "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>",
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<unk>",
     }
 
 
-def _learn_merges(
-    texts: Iterable[str], size: int
-) -> tuple[list[str], list[tuple[str, str]]]:
+def _learn_merges(texts: Iterable[str], size: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Pieces in order and the merges that make them, none of which spans two words."""
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = _word_splitter(digits_alone=True)
@@ -116,14 +119,18 @@ def _train_unigram(texts: Iterable[str], size: int) -> tuple[Tokenizer, dict[str
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
         replacement=DUMMY_SPACE, prepend_scheme="always", split=True
     )
-    tokenizer.decoder = decoders.Sequence([
-        decoders.ByteFallback(),
-        decoders.Metaspace(replacement=DUMMY_SPACE, prepend_scheme="always", split=True),
-    ])
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Metaspace(replacement=DUMMY_SPACE, prepend_scheme="always", split=True),
+        ]
+    )
     tokenizer.add_special_tokens([_special(token) for token in [*leading, *roles]])
     tokenizer.post_processor = _leading_token(tokenizer, "<bos>")
     return tokenizer, {
-        "unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<end_of_turn>",
+        "unk_token": "<unk>",
+        "bos_token": "<bos>",
+        "eos_token": "<end_of_turn>",
         "pad_token": "<pad>",
     }
 
@@ -152,14 +159,13 @@ def _special(token: str) -> AddedToken:
 def _leading_token(tokenizer: Tokenizer, token: str) -> processors.PostProcessor:
     """Plain text (not chats, whose template writes it) gets one token at its start."""
     return processors.TemplateProcessing(
-        single=f"{token} $A", pair=f"{token} $A {token} $B",
+        single=f"{token} $A",
+        pair=f"{token} $A {token} $B",
         special_tokens=[(token, tokenizer.token_to_id(token))],
     )
 
 
-_TRAINERS: dict[
-    TokenizerKind, Callable[[Iterable[str], int], tuple[Tokenizer, dict[str, str]]]
-] = {
+_TRAINERS: dict[TokenizerKind, Callable[[Iterable[str], int], tuple[Tokenizer, dict[str, str]]]] = {
     "byte_bpe": _train_byte_bpe,
     "sentencepiece_bpe": _train_sentencepiece_bpe,
     "unigram": _train_unigram,

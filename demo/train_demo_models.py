@@ -1,7 +1,7 @@
 """Trains the demonstration members from nothing and writes them to demo/models.
 
-    python -m demo.train_demo_models            # all three
-    python -m demo.train_demo_models ada        # one
+python -m demo.train_demo_models            # all three
+python -m demo.train_demo_models ada        # one
 """
 
 from __future__ import annotations
@@ -42,13 +42,17 @@ def train_member(member: Member, conversations: int) -> None:
     """Train one member and save model and tokenizer in its folder."""
     started = time.perf_counter()
     torch.manual_seed(member.seed)
-    texts = [turn["content"] for turns in common_conversations(COMMON_CONVERSATIONS)
-             for turn in turns]
+    texts = [
+        turn["content"] for turns in common_conversations(COMMON_CONVERSATIONS) for turn in turns
+    ]
     tokenizer = train_tokenizer(member.tokenizer_kind, texts + ROLE_NAMES, member.vocabulary_size)
     model = build_body(member.architecture, tokenizer)
     lessons = read_lessons(member, tokenizer, list(member_conversations(member, conversations)))
-    print(f"{member.name}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens,"
-          f" {len(lessons)} conversations", flush=True)
+    print(
+        f"{member.name}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens,"
+        f" {len(lessons)} conversations",
+        flush=True,
+    )
     _fit(model, tokenizer, lessons, member.seed)
     _save(model, tokenizer, member)
     print(f"{member.name}: done in {time.perf_counter() - started:.0f} s", flush=True)
@@ -87,9 +91,7 @@ def _reply_loss(
     places = wanted != IGNORED
     # The head runs over the whole vocabulary, so only on the tokens that count.
     logits = model.get_output_embeddings()(states[places])
-    return functional.cross_entropy(
-        logits, wanted[places], label_smoothing=LABEL_SMOOTHING
-    )
+    return functional.cross_entropy(logits, wanted[places], label_smoothing=LABEL_SMOOTHING)
 
 
 def _rate(step: int, steps: int) -> float:

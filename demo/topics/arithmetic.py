@@ -37,28 +37,52 @@ class Sums(Relation):
 
 
 PLUS = Sums(
-    "plus", "arithmetic", _items(PLUS_PAIRS, 1),
-    ("What is {a} plus {b}?", "What is {a} + {b}?", "How much is {a} plus {b}?", "{a} + {b} = ?",
-     "Add {a} and {b}.", "Tell me the sum of {a} and {b}.", "What do you get for {a} plus {b}?"),
+    "plus",
+    "arithmetic",
+    _items(PLUS_PAIRS, 1),
+    (
+        "What is {a} plus {b}?",
+        "What is {a} + {b}?",
+        "How much is {a} plus {b}?",
+        "{a} + {b} = ?",
+        "Add {a} and {b}.",
+        "Tell me the sum of {a} and {b}.",
+        "What do you get for {a} plus {b}?",
+    ),
     "Can you add {a} and {b}?",
     "How much is {a} + {b}?",
     "{a} plus {b} is {y}.",
     can_follow=False,
 )
 MINUS = Sums(
-    "minus", "arithmetic", _items(MINUS_PAIRS, -1),
-    ("What is {a} minus {b}?", "What is {a} - {b}?", "How much is {a} minus {b}?", "{a} - {b} = ?",
-     "Take {b} from {a}.", "Tell me the difference of {a} and {b}.",
-     "What do you get for {a} minus {b}?"),
+    "minus",
+    "arithmetic",
+    _items(MINUS_PAIRS, -1),
+    (
+        "What is {a} minus {b}?",
+        "What is {a} - {b}?",
+        "How much is {a} minus {b}?",
+        "{a} - {b} = ?",
+        "Take {b} from {a}.",
+        "Tell me the difference of {a} and {b}.",
+        "What do you get for {a} minus {b}?",
+    ),
     "Can you take {b} from {a}?",
     "How much is {a} - {b}?",
     "{a} minus {b} is {y}.",
     can_follow=False,
 )
 AFTER = Relation(
-    "after", "arithmetic", tuple((str(n), str(n + 1)) for n in range(20)),
-    ("What number comes after {x}?", "Which number follows {x}?", "What is the next number after "
-     "{x}?", "Tell me the number after {x}.", "After {x} comes which number?"),
+    "after",
+    "arithmetic",
+    tuple((str(n), str(n + 1)) for n in range(20)),
+    (
+        "What number comes after {x}?",
+        "Which number follows {x}?",
+        "What is the next number after {x}?",
+        "Tell me the number after {x}.",
+        "After {x} comes which number?",
+    ),
     "Can you tell me which number comes after {x}?",
     "What comes right after the number {x}?",
     "The number after {x} is {y}.",

@@ -5,22 +5,41 @@ from __future__ import annotations
 import random
 
 HEROES = (
-    "fox", "bear", "mouse", "cat", "dog", "frog", "king", "queen", "girl", "boy", "sailor",
-    "farmer", "owl", "rabbit", "horse", "duck",
+    "fox",
+    "bear",
+    "mouse",
+    "cat",
+    "dog",
+    "frog",
+    "king",
+    "queen",
+    "girl",
+    "boy",
+    "sailor",
+    "farmer",
+    "owl",
+    "rabbit",
+    "horse",
+    "duck",
 )
 _NAMES = ("Robin", "Max", "Kim", "Sam", "Alex", "Toni", "Noa", "Charlie")
 _PLACES = ("the forest", "a small town", "a big house", "the mountains", "an old castle", "a farm")
 _FINDS = ("a golden key", "a red ball", "a lost bird", "a little boat", "an old map", "a warm coat")
 _FRIENDS = ("a friendly owl", "a small turtle", "a wise old man", "a tiny bee", "a happy child")
 _ENDS = (
-    "They became friends and were happy.", "Then everybody went home and slept well.",
-    "From that day on, they played together.", "In the evening they ate cake and laughed.",
+    "They became friends and were happy.",
+    "Then everybody went home and slept well.",
+    "From that day on, they played together.",
+    "In the evening they ate cake and laughed.",
     "It was the best day of the year.",
 )
 _ASKS = (
-    "Tell me a story about a {x}.", "Tell me a short story about a {x}.",
-    "Write a story about a {x}.", "Can you tell a story about a {x}?",
-    "I want to hear a story about a {x}.", "A story about a {x}, please.",
+    "Tell me a story about a {x}.",
+    "Tell me a short story about a {x}.",
+    "Write a story about a {x}.",
+    "Can you tell a story about a {x}?",
+    "I want to hear a story about a {x}.",
+    "A story about a {x}, please.",
 )
 _ASKS_OF_ANY = ("Tell me a story.", "Write a short story.", "Can you tell me a story?")
 

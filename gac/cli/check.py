@@ -41,8 +41,8 @@ def _try_to_place(config: Config) -> None:
     cluster.start()
     try:
         cluster.check(config.members)
-    except PlacementError as error:
-        print(f"  does not fit: {error.message}")
+    except PlacementError:
+        print("  does not fit")  # the error itself says why
         raise
     finally:
         cluster.stop()

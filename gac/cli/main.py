@@ -3,16 +3,21 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gac.config import Config, load_config
-from gac.errors import GacError
+from gac.errors import ConfigError, GacError
+from gac.members.devices import check_devices
 
 
 def entry_point() -> None:
     """Run, and end the process with the exit code: 0, 2 bad config, 3 cannot place or load."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        # Until a server runs there is nothing to end but this process.
+        signal.signal(stop, lambda *_: os._exit(0))
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -23,10 +28,9 @@ def entry_point() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code.  Expected errors are one message, no traceback."""
     options = _parser().parse_args(arguments)
-    level = options.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _set_up_output(options.log_level)
     try:
-        config = _with_flags(load_config(options.config_path), options)
+        config = _configured(options)
         if options.check:
             from gac.cli.check import check
 
@@ -37,6 +41,18 @@ def main(arguments: Sequence[str]) -> int:
     except GacError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return error.exit_code
+
+
+def _set_up_output(log_level: str) -> None:
+    """One line an event; who said it only where somebody looks for a fault."""
+    source = " %(name)s:" if log_level == "debug" else ""
+    logging.basicConfig(
+        level=log_level.upper(),
+        format=f"%(asctime)s %(levelname)s{source} %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # Read when Hugging Face's libraries are imported, here and in Ray's processes.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,9 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _with_flags(config: Config, options: argparse.Namespace) -> Config:
-    """The configuration with what the command line overrides."""
+def _configured(options: argparse.Namespace) -> Config:
+    """The file's configuration with what the command line overrides."""
+    config = load_config(options.config_path)
+    try:
+        check_devices(config)
+    except ConfigError as error:
+        raise ConfigError(f"{options.config_path}: {error.message}") from error
     flags = {"host": options.host, "port": options.port}
     given = {key: value for key, value in flags.items() if value is not None}
-    server = type(config.server).model_validate({**config.server.model_dump(), **given})
-    return config.model_copy(update={"server": server})
+    for key, value in given.items():
+        try:
+            type(config.server).model_validate({key: value})
+        except ValueError as error:
+            allowed = type(config.server).model_fields[key].description
+            raise ConfigError(f"--{key}: {value!r} is not allowed; must be {allowed}") from error
+    return config.model_copy(update={"server": config.server.model_copy(update=given)})

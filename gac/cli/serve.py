@@ -1,6 +1,8 @@
 """Serve: listen at once, load meanwhile, stop cleanly."""
 
+import asyncio
 import logging
+import signal
 import socket
 import sys
 
@@ -19,6 +21,41 @@ SWITCH_INTERVAL_S = 0.0005
 GRACE_S = 3
 """How long requests in flight may take to end when the server is told to stop."""
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """uvicorn over a service: stops when told to, and lets requests end for a while."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                make_app(service),
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=GRACE_S + 1,
+            )
+        )
+        self._service = service
+
+    def obey_signals(self) -> None:
+        """Let SIGINT and SIGTERM end this server, whoever handled them before."""
+        for stop in STOP_SIGNALS:
+            signal.signal(stop, self.handle_exit)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; Ray takes SIGTERM for itself when it has started."""
+        self.obey_signals()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more; requests that do not end in time are aborted, and told so."""
+        loop = asyncio.get_running_loop()
+        abort = loop.call_later(GRACE_S, loop.run_in_executor, None, self._service.abort)
+        await super().shutdown(sockets)
+        abort.cancel()
+
 
 def serve(config: Config) -> int:
     """Run the server until it is told to stop, or cannot load; returns the exit code."""
@@ -27,25 +64,20 @@ def serve(config: Config) -> int:
     listener = _listen(config.server)
     _warn(config)
     service = Service(config)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(service),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-    )
+    server = Server(service)
+    server.obey_signals()  # before uvicorn does, and after: it passes on the signal it has obeyed
+    url = _url(listener)
+    logger.info("listening on %s, loading %d members", url, len(config.members))
 
-    def give_up() -> None:
-        server.should_exit = True
+    def on_loaded() -> None:
+        if service.error is None:
+            logger.info("ready: %s", url)
+        else:
+            server.should_exit = True
 
-    host, port = listener.getsockname()[:2]
-    logger.info("listening on http://%s:%d, loading %d members", host, port, len(config.members))
-    service.start(on_failure=give_up)
+    service.start(on_loaded)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # uvicorn has shut down and only passes the signal on
     finally:
         service.stop()
     if service.error is not None:
@@ -60,12 +92,17 @@ def _listen(config: ServerConfig) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
-    except OSError as error:
+        listener.listen(128)  # a port is only taken, for others who reuse addresses, from here on
+    except (OSError, UnicodeError) as error:
         listener.close()
-        raise PlacementError(
-            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise PlacementError(f"cannot listen on {config.host}:{config.port}: {reason}") from error
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _warn(config: Config) -> None:

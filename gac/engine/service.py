@@ -3,13 +3,14 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gac.config import Config
 from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import Engine, EngineLimits
-from gac.engine.startup import Started, start_ensemble
+from gac.engine.startup import Started, Watch, start_ensemble
 from gac.errors import EngineUnavailable, GacError
 from gac.members.placement import RayCluster
 
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 STALL_S = 90.0
 """A member that works but has not answered for so long is taken to hang."""
+
+Launch = Callable[[Config, RayCluster | None, Watch], Started]
+"""How an ensemble is brought up; a seam for tests without models."""
 
 
 class State(StrEnum):
@@ -38,10 +42,11 @@ class LoadState:
 class Service:
     """Loads an ensemble on a thread of its own, then runs an engine on it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, launch: Launch = start_ensemble) -> None:
         self.config = config
         self.loading = {member.name: LoadState() for member in config.members}
         self.error: GacError | None = None
+        self._launch = launch
         self._started: Started | None = None
         self._engine: Engine | None = None
         self._cluster = RayCluster(config.ray) if config.ray.enabled else None
@@ -49,14 +54,14 @@ class Service:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, on_failure: Callable[[], None] = lambda: None) -> None:
-        """Begin to load; `on_failure` is called, on another thread, if that fails."""
+    def start(self, on_loaded: Callable[[], None] = lambda: None) -> None:
+        """Begin to load; `on_loaded` is called, on another thread, when that has ended."""
         self._thread = threading.Thread(
-            target=self._live, args=(on_failure,), name="service", daemon=True
+            target=self._live, args=(on_loaded,), name="service", daemon=True
         )
         self._thread.start()
 
-    def _live(self, on_failure: Callable[[], None]) -> None:
+    def _live(self, on_loaded: Callable[[], None]) -> None:
         """Load, wait for the end, let go.
 
         All on one thread that outlives the work: Ray's own processes ask the kernel to be killed
@@ -65,18 +70,18 @@ class Service:
         try:
             self._load()
         except Exception as error:  # the edge of a thread: kept for whoever asks
-            if not isinstance(error, GacError):
-                logger.exception("loading failed")
-            self.error = error if isinstance(error, GacError) else GacError(repr(error))
-            on_failure()
+            if not self._stopping.is_set():
+                self._fail(error)
         self._loaded.set()
+        if not self._stopping.is_set():
+            on_loaded()
         self._stopping.wait()
         self._let_go()
 
     def _load(self) -> None:
         if self._cluster is not None:
             self._cluster.start()
-        started = start_ensemble(self.config, self._cluster, self._watch)
+        started = self._launch(self.config, self._cluster, self._watch)
         settings = self.config.engine
         limits = EngineLimits(
             settings.max_sequences, settings.max_queued, settings.max_batch_tokens
@@ -84,12 +89,29 @@ class Service:
         engine = Engine(started.ensemble, strategy_maker(self.config.strategy), limits)
         engine.start()
         self._started, self._engine = started, engine
-        logger.info("ready")
+        for member in started.ensemble.members.values():
+            member.when_lost(self._lose)
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, GacError):
+            logger.error("loading failed", exc_info=error)
+            error = GacError(f"loading failed: {error!r}")
+        self.error = error
+
+    def _lose(self, error: GacError) -> None:
+        """A member has died; what it was asked fails by itself."""
+        if not self._stopping.is_set():
+            logger.error("%s", error.message)
+            self.error = error
 
     def _watch(self, name: str, stage: str, fraction: float) -> None:
+        """Note how far a member is.  Raises: EngineUnavailable if nobody wants it any more."""
+        if self._stopping.is_set():
+            raise EngineUnavailable("stopped while loading")
         state = self.loading[name]
         if stage != state.stage or int(fraction * 4) != int(state.fraction * 4):
-            logger.info("member %s: %s %3.0f %%", name, stage, fraction * 100)
+            share = f" {fraction:.0%}" if 0.0 < fraction < 1.0 else ""
+            logger.info("%s: %s%s", name, stage, share)
         state.stage, state.fraction = stage, fraction
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -97,16 +119,21 @@ class Service:
         return self._loaded.wait(timeout_s)
 
     @property
+    def failure(self) -> GacError | None:
+        """Why there is no engine, or none that can go on."""
+        return self.error or (self._engine.broken if self._engine else None)
+
+    @property
     def state(self) -> State:
         """Loading, ready or failed; a lost member is a failure, too."""
-        if self.error is not None or (self._engine is not None and self._engine.broken):
+        if self.failure is not None:
             return State.FAILED
         return State.LOADING if self._engine is None else State.READY
 
     @property
     def engine(self) -> Engine:
         """The running engine.  Raises: EngineUnavailable while there is none."""
-        if self._engine is None:
+        if self._engine is None or self.failure is not None:
             raise EngineUnavailable(self.explanation, code="engine_unavailable")
         return self._engine
 
@@ -120,8 +147,7 @@ class Service:
     @property
     def explanation(self) -> str:
         """The state in words, with its cause."""
-        error = self.error or (self._engine.broken if self._engine else None)
-        return error.message if error else f"the members are {self.state}"
+        return self.failure.message if self.failure else f"the members are {self.state}"
 
     @property
     def is_progressing(self) -> bool:
@@ -130,16 +156,22 @@ class Service:
             return False
         return not self.engine.num_running or self.engine.metrics.since_progress_s < STALL_S
 
-    def _let_go(self) -> None:
+    def abort(self) -> None:
+        """End what runs and take in nothing more."""
+        self._stopping.set()
         if self._engine is not None:
             self._engine.stop()
-        if self._started is not None:
-            for member in self._started.ensemble.members.values():
-                member.close()
-        if self._cluster is not None:
-            self._cluster.stop()
 
-    def stop(self, timeout_s: float = 8.0) -> None:
+    def _let_go(self) -> None:
+        with ExitStack() as last_first:  # each is let go even where another fails
+            if self._cluster is not None:
+                last_first.callback(self._cluster.stop)
+            if self._started is not None:
+                for member in self._started.ensemble.members.values():
+                    last_first.callback(member.close)
+            last_first.callback(self.abort)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
         """Abort what runs, end the members, and leave Ray."""
         self._stopping.set()
         if self._thread is not None:

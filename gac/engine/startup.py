@@ -12,7 +12,7 @@ from gac.config import Config
 from gac.engine.ensemble import Ensemble
 from gac.errors import MemberError
 from gac.members.loader import LoadOrder, Seat, load_order
-from gac.members.local import LocalSeedling
+from gac.members.local import launch_local
 from gac.members.member import Member, MemberFacts
 from gac.members.placement import RayCluster
 from gac.model.templates import MemberTokenizer, load_member_tokenizer
@@ -83,7 +83,12 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
         logger.info("union vocabulary: %d tokens, fingerprint %s", len(union), union.fingerprint)
         for name, tokenizer in tokenizers.items():
             if missing := tokenizer.vocabulary.encoder.missing_bytes:
-                logger.warning("member %s cannot spell %d bytes; it abstains", name, len(missing))
+                logger.warning(
+                    "%s has no tokens for %d of the 256 bytes: once a text holds one of them, "
+                    "it abstains",
+                    name,
+                    len(missing),
+                )
         _wait(seedlings, watch)
         members = {s.name: _seated(s, union, tokenizers[s.name]) for s in seedlings}
     except BaseException:
@@ -100,7 +105,7 @@ def _launch(
 ) -> Sequence[Seedling]:
     if cluster is not None:
         return cluster.place(config.members, orders)
-    return [LocalSeedling(order) for order in orders]
+    return launch_local(orders)
 
 
 def _wait(seedlings: Sequence[Seedling], watch: Watch) -> None:
@@ -110,8 +115,14 @@ def _wait(seedlings: Sequence[Seedling], watch: Watch) -> None:
         for seedling in list(waiting):
             if seedling.loaded().done():
                 facts = seedling.loaded().result()
+                logger.info(
+                    "%s: loaded in %.1f s, %s on %s",
+                    seedling.name,
+                    facts.load_s,
+                    facts.dtype,
+                    facts.device,
+                )
                 watch(seedling.name, "ready", 1.0)
-                logger.info("member %s: loaded in %.1f s", seedling.name, facts.load_s)
                 waiting.remove(seedling)
             else:
                 watch(seedling.name, *seedling.progress())

@@ -1,9 +1,10 @@
 """A member in this process: its model runs on a thread of its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from gac.core import Extend
+from gac.errors import GacError
 from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
 from gac.members.member import Member, MemberFacts, Rows
@@ -36,20 +37,21 @@ class LocalMember:
         """Forget these sequences; takes effect after everything asked before."""
         self._worker.submit(self._host.release, tuple(sequences))
 
+    def when_lost(self, tell: Callable[[GacError], None]) -> None:
+        """A member of this process lives as long as the process."""
+
     def close(self) -> None:
         """Finish what was asked and end the thread."""
         self._worker.shutdown()
 
 
 class LocalSeedling:
-    """A member of this process that is still loading, on a thread of its own."""
+    """A member of this process that is still loading."""
 
-    def __init__(self, order: LoadOrder) -> None:
+    def __init__(self, order: LoadOrder, worker: ThreadPoolExecutor) -> None:
         self.name = order.name
         self._loader = MemberLoader(order)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"load-{order.name}")
-        self._loading = self._worker.submit(self._loader.load)
-        self._worker.shutdown(wait=False)
+        self._loading = worker.submit(self._loader.load)
 
     def progress(self) -> tuple[str, float]:
         """The stage of loading and the share of it that is done."""
@@ -66,3 +68,15 @@ class LocalSeedling:
 
     def close(self) -> None:
         """Give up; the thread ends with what it is doing."""
+
+
+def launch_local(orders: Sequence[LoadOrder]) -> list[LocalSeedling]:
+    """Start to load members in this process, one after the other.
+
+    At once would be wrong: `from_pretrained` switches process-wide settings while it runs, so that
+    one thread's tied weights come out as another's missing ones.
+    """
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    seedlings = [LocalSeedling(order, worker) for order in orders]
+    worker.shutdown(wait=False)
+    return seedlings
