@@ -1,0 +1,39 @@
+# Every target does first what it depends on: on a fresh machine `make serve` and `make test` suffice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread: with every core busy, a second one makes small models many times slower.
+ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+CONFIG ?= example_configs/demo.yaml
+PORT ?= 8000
+
+.PHONY: setup serve test check bench evaluate clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+serve: setup
+	OMP_NUM_THREADS=1 $(BIN)/python gac_api_server.py --config-path $(CONFIG) --port $(PORT)
+
+test: setup
+	$(ENV) $(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict gac
+	$(ENV) $(BIN)/python -m pytest -q tests/test_architecture.py
+	$(ENV) $(BIN)/python -m pytest -q --deselect tests/test_architecture.py
+
+bench: setup
+	$(ENV) $(BIN)/python -m benchmarks.ratio_bench
+
+evaluate: setup
+	$(ENV) $(BIN)/python -m demo.evaluate --part test
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,139 @@
+"""The draw: exact support, exact distribution, noise that depends on nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from gac.core import END, Pick, Row, Sampling
+from gac.decoding.combine import combine, owners
+from gac.decoding.decide import Decider
+from gac.decoding.sampling import TokenOrder, gumbel_noise, pick_token
+
+SIZE = 12
+SETTINGS = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def order_of(size: int = SIZE, seed: int = 0) -> TokenOrder:
+    draw = np.random.default_rng(seed)
+    rank = np.concatenate([[0], 1 + draw.permutation(size - 1)]).astype(np.int32)
+    return TokenOrder(rank, draw.integers(0, 2**64, size, dtype=np.uint64))
+
+
+PROBS = arrays.arrays(
+    np.float64, SIZE, elements=st.sampled_from([0.0, 0.05, 0.1, 0.3, 1.0])
+).filter(lambda p: p.sum() > 0)
+
+
+@SETTINGS
+@given(PROBS)
+def test_greedy_takes_the_largest_and_breaks_ties_by_bytes(weights: np.ndarray) -> None:
+    order = order_of()
+    picked = pick_token(weights / weights.sum(), Sampling(), 0, order)
+    best = [i for i in range(SIZE) if weights[i] == weights.max()]
+    assert picked == min(best, key=lambda i: order.rank[i])
+
+
+def test_end_wins_a_tie() -> None:
+    probs = np.zeros(SIZE)
+    probs[[END, 3, 7]] = 1 / 3
+    assert pick_token(probs, Sampling(), 0, order_of()) == END
+
+
+@SETTINGS
+@given(PROBS, st.integers(0, 6), st.sampled_from([0.2, 0.5, 0.9, 1.0]), st.integers(0, 99))
+def test_draw_stays_in_the_support_that_plain_sorting_gives(weights, k, p, seed) -> None:
+    order = order_of()
+    probs = weights / weights.sum()
+    ranked = sorted(np.flatnonzero(probs), key=lambda i: (-probs[i], order.rank[i]))
+    ranked = ranked[:k] if k else ranked
+    mass, support = 0.0, []
+    total = sum(probs[i] for i in ranked)
+    for token in ranked:
+        support.append(token)
+        mass += probs[token] / total
+        if mass >= p - 1e-12:
+            break
+    sampling = Sampling(temperature=1.0, top_k=k, top_p=p, seed=seed)
+    assert pick_token(probs, sampling, 0, order) in support
+
+
+@SETTINGS
+@given(PROBS, st.integers(0, 99))
+def test_min_p_one_is_greedy_up_to_ties(weights: np.ndarray, seed: int) -> None:
+    probs = weights / weights.sum()
+    picked = pick_token(probs, Sampling(temperature=1.0, min_p=1.0, seed=seed), 3, order_of())
+    assert probs[picked] == probs.max()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
+    probs = np.array([0.4, 0.3, 0.2, 0.08, 0.02])
+    expected = probs ** (1 / temperature)
+    expected /= expected.sum()
+    order, count = order_of(probs.size), 20_000
+    counts = np.zeros(probs.size)
+    for position in range(count):
+        counts[pick_token(probs, Sampling(temperature=temperature, seed=5), position, order)] += 1
+    chi_square = ((counts - count * expected) ** 2 / (count * expected)).sum()
+    assert chi_square < 23.5  # four degrees of freedom: chance of more is 1e-4, and the seed fixed
+
+
+def test_noise_is_gumbel_and_depends_on_seed_choice_position_and_token() -> None:
+    hashes = order_of(50_000).hashes
+    noise = gumbel_noise(Sampling(seed=1), 0, hashes)
+    assert abs(noise.mean() - 0.5772) < 0.03
+    assert abs(noise.std() - np.pi / np.sqrt(6)) < 0.03
+    for changed, position in [
+        (Sampling(seed=2), 0),
+        (Sampling(seed=1, choice=1), 0),
+        (Sampling(seed=1), 1),
+    ]:
+        other = gumbel_noise(changed, position, hashes)
+        assert abs(np.corrcoef(noise, other)[0, 1]) < 0.03
+    assert np.array_equal(noise[7:8], gumbel_noise(Sampling(seed=1), 0, hashes[7:8]))
+
+
+def test_top_p_over_a_wide_support_takes_what_is_needed() -> None:
+    size = 5000
+    order = order_of(size)
+    probs = np.full(size, 1 / size)
+    seen = {
+        pick_token(probs, Sampling(temperature=1.0, top_p=0.5, seed=seed), 0, order)
+        for seed in range(300)
+    }
+    assert max(order.rank[list(seen)]) < size // 2
+    assert len(seen) > 200
+
+
+def row(member: str, probs: list[float]) -> Row:
+    return Row(member, 0, np.array(probs, dtype=np.float32))
+
+
+def test_combine_is_the_weighted_mean_of_those_present() -> None:
+    weights = {"a": 0.5, "b": 0.3, "c": 0.2}
+    rows = [row("c", [0.0, 0.5, 0.5]), row("a", [0.25, 0.75, 0.0])]
+    combined = combine(rows, weights)
+    assert combined == pytest.approx([0.25 * 5 / 7, (0.75 * 5 + 0.5 * 2) / 7, 0.5 * 2 / 7])
+    assert combined.sum() == pytest.approx(1.0)
+    assert np.array_equal(combined, combine(rows[::-1], weights))
+
+
+def test_owners_are_the_strongest_voices_for_the_winner() -> None:
+    rows = [row("a", [0.0, 0.4, 0.6]), row("b", [0.0, 0.4, 0.6]), row("c", [0.0, 0.9, 0.1])]
+    equal = dict.fromkeys("abc", 1 / 3)
+    assert owners(rows, equal, 2) == ("a", "b")
+    assert owners(rows, equal, 1) == ("c",)
+    assert owners(rows, {"a": 0.2, "b": 0.5, "c": 0.3}, 2) == ("b",)
+
+
+def test_decider_picks_from_the_combined_row() -> None:
+    decide = Decider({"a": 0.5, "b": 0.5}, Sampling(), order_of(3))
+    rows = [row("a", [0.0, 0.6, 0.4]), row("b", [0.0, 0.1, 0.9])]
+    assert decide(rows) == Pick(position=0, token=2, owners=("b",))
+
+
+def test_row_without_end_is_normalised() -> None:
+    assert row("a", [0.5, 0.25, 0.25]).without_end().probs == pytest.approx([0.0, 0.5, 0.5])
+    assert row("a", [1.0, 0.0, 0.0]).without_end().probs == pytest.approx([0.0, 0.5, 0.5])

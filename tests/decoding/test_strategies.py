@@ -1,0 +1,69 @@
+"""Strategies ask whom the paper says, in the order it says."""
+
+import numpy as np
+
+from gac.config import EveryStepConfig, ThresholdConfig
+from gac.core import Pick, Row
+from gac.decoding.flow import Commit, Query, Rows, Strategy
+from gac.decoding.strategies import strategy_maker
+
+MEMBERS = ("a", "gate", "b")
+
+
+def decide(rows: Rows) -> Pick:
+    return Pick(rows[0].position, 1, tuple(row.member for row in rows))
+
+
+def row(member: str, confidence: float) -> Row:
+    return Row(member, 0, np.array([0.0, confidence, 1.0 - confidence], dtype=np.float32))
+
+
+def start(config, members=MEMBERS) -> tuple[Strategy, object]:
+    strategy = strategy_maker(config)(members, decide)
+    return strategy, next(strategy)
+
+
+def test_every_step_asks_everybody_again_and_again() -> None:
+    strategy, step = start(EveryStepConfig())
+    for _ in range(3):
+        assert step == Query(MEMBERS)
+        assert strategy.send([row(name, 0.9) for name in MEMBERS]) == Commit((Pick(0, 1, MEMBERS),))
+        step = strategy.send(())
+
+
+def test_gate_above_threshold_asks_nobody_else() -> None:
+    strategy, step = start(ThresholdConfig(gate="gate", threshold=0.6))
+    assert step == Query(("gate",))
+    assert strategy.send([row("gate", 0.75)]) == Commit((Pick(0, 1, ("gate",)),))
+    assert strategy.send(()) == Query(("gate",))
+
+
+def test_gate_at_the_threshold_asks_the_others() -> None:
+    strategy, _ = start(ThresholdConfig(gate="gate", threshold=0.75))
+    assert strategy.send([row("gate", 0.75)]) == Query(("a", "b"))
+    committed = strategy.send([row("a", 0.9), row("b", 0.9)])
+    assert committed == Commit((Pick(0, 1, ("gate", "a", "b")),))
+
+
+def test_replace_leaves_the_gate_out() -> None:
+    strategy, _ = start(ThresholdConfig(gate="gate", threshold=0.9, below="replace"))
+    strategy.send([row("gate", 0.75)])
+    assert strategy.send([row("a", 0.9), row("b", 0.9)]) == Commit((Pick(0, 1, ("a", "b")),))
+
+
+def test_replace_falls_back_on_the_gate_when_all_others_abstain() -> None:
+    strategy, _ = start(ThresholdConfig(gate="gate", threshold=0.9, below="replace"))
+    strategy.send([row("gate", 0.75)])
+    assert strategy.send([]) == Commit((Pick(0, 1, ("gate",)),))
+
+
+def test_gate_that_abstains_is_never_sure() -> None:
+    strategy, _ = start(ThresholdConfig(gate="gate", threshold=0.1))
+    assert strategy.send([]) == Query(("a", "b"))
+    assert strategy.send([row("b", 0.9)]) == Commit((Pick(0, 1, ("b",)),))
+
+
+def test_without_its_gate_or_alone_a_member_is_asked_every_step() -> None:
+    config = ThresholdConfig(gate="gate", threshold=0.5)
+    assert start(config, ("a", "b"))[1] == Query(("a", "b"))
+    assert start(config, ("gate",))[1] == Query(("gate",))
