@@ -57,7 +57,7 @@ class MemberTokenizer:
         except _REFUSALS as error:
             logger.warning("member %s: its chat template refuses a probe: %s", self.name, error)
             return False
-        if not told.startswith(asked):
+        if not told.startswith(asked) or _PROBE_ANSWER not in told[len(asked) :]:
             told = asked + _PROBE_ANSWER
         before = self.vocabulary.spell(self.prompts.encode_rendered(asked))
         after = self.vocabulary.spell(self.prompts.encode_rendered(told))
@@ -123,7 +123,8 @@ def _read_hf_tokenizer(path: str, options: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(path, **options)
     config_file = original / "tokenizer_config.json"
     config = json.loads(config_file.read_text("utf-8")) if config_file.exists() else {}
-    config = {**config, "tokenizer_class": "PreTrainedTokenizerFast", "auto_map": None}
+    config = {**config, "tokenizer_class": "PreTrainedTokenizerFast"}
+    config.pop("auto_map", None)
     added = {int(i): token for i, token in config.pop("added_tokens_decoder", {}).items()}
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder)

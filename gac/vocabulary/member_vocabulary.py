@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gac.errors import VocabularyError
 from gac.vocabulary.self_test import check_lossless
 from gac.vocabulary.text_encoder import CannotSpell, TextEncoder
-from gac.vocabulary.token_bytes import Family, TokenTable, read_token_table
+from gac.vocabulary.token_bytes import Family, Json, TokenTable, read_token_table
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +52,16 @@ def read_member_vocabulary(
 
     Raises: VocabularyError if the tokenizer loses bytes, or names ids the model does not have.
     """
-    definition = json.loads(tokenizer_json)
-    stops = frozenset(stop_ids)
+    definition, stops = json.loads(tokenizer_json), frozenset(stop_ids)
     if bad := sorted(stop for stop in stops if not 0 <= stop < num_logits):
         raise VocabularyError(f"member {name!r} has stop ids {bad}, its model ends at {num_logits}")
-    try:
-        table = read_token_table(definition)
-    except VocabularyError as error:
-        raise VocabularyError(f"the tokenizer of member {name!r} is refused: {error}") from error
+    table = _read_table(name, definition)
     textual = replace(table, token_bytes=_textual_bytes(table, stops, num_logits))
     encoder = TextEncoder(definition, textual)
     check_lossless(name, definition, table.family, encoder)
     _warn_of_missing_bytes(name, len(encoder.missing_bytes))
-    unused = num_logits - len(textual.token_bytes)
-    token_bytes = textual.token_bytes[:num_logits] + (b"",) * unused
+    spare = (b"",) * (num_logits - len(textual.token_bytes))
+    token_bytes = textual.token_bytes[:num_logits] + spare
     return MemberVocabulary(
         name=name,
         family=table.family,
@@ -77,6 +73,13 @@ def read_member_vocabulary(
         canonical=_canonical_ids(textual, encoder),
         encoder=encoder,
     )
+
+
+def _read_table(name: str, definition: Json) -> TokenTable:
+    try:
+        return read_token_table(definition)
+    except VocabularyError as error:
+        raise VocabularyError(f"the tokenizer of member {name!r} is refused: {error}") from error
 
 
 def _warn_of_missing_bytes(name: str, missing: int) -> None:

@@ -30,7 +30,10 @@ class PromptEncoder:
         texts = sorted(vocabulary.control_texts.values(), key=len, reverse=True)
         controls = "|".join(map(re.escape, texts)) or "(?!)"
         self._control = re.compile(controls)
-        self._shielded = re.compile(f"{controls}|[{chr(_FIRST)}-{chr(_LAST)}]")
+        # A Unigram model takes such text for its byte token, which SentencePiece does not.
+        misread = b"<0x41>" not in vocabulary.spell(self._parse("<0x41>"))
+        byte_text = "|<0x[0-9A-Fa-f]{2}>" if misread else ""
+        self._shielded = re.compile(f"{controls}|[{chr(_FIRST)}-{chr(_LAST)}]{byte_text}")
         self._before, self._after = self._frame()
 
     def _frame(self) -> tuple[list[int], list[int]]:

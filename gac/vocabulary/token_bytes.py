@@ -108,8 +108,7 @@ def read_token_table(definition: Json) -> TokenTable:
     special = {token_id for token_id, token in added.items() if token["special"]}
     vocabulary = _model_vocabulary(model)
     token_bytes = [b""] * (max([*vocabulary.values(), *added]) + 1)
-    has_fallback = family is Family.METASPACE and bool(model.get("byte_fallback"))
-    fallback = set()
+    has_fallback, fallback = family is Family.METASPACE and model.get("byte_fallback"), set()
     for text, token_id in vocabulary.items():
         if has_fallback and (match := _FALLBACK.fullmatch(text)):
             fallback.add(token_id)
@@ -117,9 +116,9 @@ def read_token_table(definition: Json) -> TokenTable:
         else:
             token_bytes[token_id] = _spelling(family, text)
     for token_id, token in added.items():
-        text = token["content"]
-        if family is Family.METASPACE and token_id not in special:
-            text = text.replace(METASPACE, " ")  # Gemma adds its runs of spaces in this spelling
+        # Gemma lists its runs of spaces as added tokens, in this spelling.
+        is_spaced = family is Family.METASPACE and token_id not in special
+        text = token["content"].replace(METASPACE, " ") if is_spaced else token["content"]
         token_bytes[token_id] = text.encode()
     return TokenTable(
         family=family,
