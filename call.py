@@ -3,6 +3,7 @@
 Usage: python call.py [URL]        (default: http://127.0.0.1:8000)
 """
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -29,9 +30,18 @@ def generate(url: str, body: dict) -> dict:
         return json.load(response)
 
 
+def refusal(error: urllib.error.HTTPError) -> str:
+    """Why a request was refused; a server that is not ours may say it in another way."""
+    try:
+        return json.load(error)["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
 def main() -> int:
     """Print one answer a conversation."""
     url = (sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000").rstrip("/")
+    url = url if "://" in url else f"http://{url}"
     body = {
         "messages_list": CONVERSATIONS,
         "max_new_tokens": 64,
@@ -40,10 +50,10 @@ def main() -> int:
     try:
         answer = generate(url, body)
     except urllib.error.HTTPError as error:
-        print(f"the server refused: {json.load(error)['error']['message']}", file=sys.stderr)
+        print(f"the server refused: {refusal(error)}", file=sys.stderr)
         return 1
-    except urllib.error.URLError as error:
-        print(f"no server at {url}: {error.reason}", file=sys.stderr)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print(f"no GaC server at {url}: {getattr(error, 'reason', error)}", file=sys.stderr)
         return 1
     for conversation, text in zip(CONVERSATIONS, answer["response"], strict=True):
         print("question:", conversation[-1]["content"])

@@ -11,7 +11,6 @@ import os
 import platform
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,25 +21,28 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.random_models import SHAPES, make_random_llama
 from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, ThresholdConfig
-from gac.core import Event, FinishEvent, GenerateRequest
+from gac.core import GenerateRequest, Prompt
 from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import Engine
 from gac.engine.prompts import build_prompts
 from gac.engine.service import Service
+from gac.engine.writer import write
 
 NUM_CONCURRENT = 16
 THRESHOLD = 0.5
 TEXT = "the cat sat on the mat and the dog ran to the park " * 3
+STORY = "Please tell me a story about a dog."
+"""What the demo members are asked: something they were taught, so that a gate is mostly sure."""
 
 
 @dataclass
 class Pair:
-    """Two members: the first is the gate, `slowest` the one with the slower step."""
+    """Two members, the first of them the gate, and what they are asked to write on."""
 
     name: str
     paths: dict[str, Path]
-    slowest: str
-    sharpness: float | None = None
+    prompt: str
+    templated: bool
 
 
 @dataclass
@@ -72,20 +74,18 @@ class Bench:
         self.service.wait()
         if self.service.error is not None:
             raise self.service.error
-        ensemble = self.service.engine.ensemble
         gate = next(iter(self.pair.paths))
-        gated = strategy_maker(ThresholdConfig(gate=gate, threshold=THRESHOLD))
-        self.engines = {
-            "every_step": Engine(ensemble, strategy_maker(EveryStepConfig())),
-            "threshold": Engine(ensemble, gated),
+        self._strategies = {
+            "every_step": strategy_maker(EveryStepConfig()),
+            "threshold": strategy_maker(ThresholdConfig(gate=gate, threshold=THRESHOLD)),
         }
-        for engine in self.engines.values():
-            engine.start()
+        self._current = self._strategies["every_step"]
+        self.engine = Engine(self.service.engine.ensemble, lambda *given: self._current(*given))
+        self.engine.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for engine in self.engines.values():
-            engine.stop()
+        self.engine.stop()
         self.service.stop()
 
     def generate(self, name: str) -> float:
@@ -106,30 +106,22 @@ class Bench:
 
     def write(self, strategy: str, count: int) -> tuple[float, float]:
         """Milliseconds per token of `count` requests at once, and the share ensembled."""
-        ends: list[FinishEvent] = []
-        done = threading.Event()
-
-        def take(event: Event) -> None:
-            if isinstance(event, FinishEvent):
-                ends.append(event)
-                if len(ends) == count:
-                    done.set()
-
+        self._current = self._strategies[strategy]
         requests = [
             GenerateRequest(str(n), self._prompts(), self.num_tokens, ignore_eos=True)
             for n in range(count)
         ]
         started = time.perf_counter()
-        self.engines[strategy].submit(requests, take)
-        assert done.wait(600), "the engine hangs"
+        ends = [text.finish for text in write(self.engine, requests)]
         elapsed = (time.perf_counter() - started) * 1000
         num_tokens = sum(end.completion_tokens for end in ends)
         assert num_tokens == count * self.num_tokens
         return elapsed / num_tokens, sum(end.ensembled_tokens for end in ends) / num_tokens
 
-    def _prompts(self) -> dict[str, object]:
+    def _prompts(self) -> dict[str, Prompt]:
         tokenizers = self.service.started.tokenizers
-        return build_prompts(tokenizers, [{"role": "user", "content": TEXT}], False)
+        messages = [{"role": "user", "content": self.pair.prompt}]
+        return build_prompts(tokenizers, messages, self.pair.templated)
 
 
 def measure(pair: Pair, rounds: int, num_tokens: int) -> Figures:
@@ -153,13 +145,13 @@ def measure(pair: Pair, rounds: int, num_tokens: int) -> Figures:
 
 
 def ratios(pair: Pair, figures: Figures) -> dict[str, float]:
-    """The three figures of a pair, from medians."""
+    """The three figures of a pair, from medians; the first member is the gate."""
     median = statistics.median
+    alone = {name: median(values) for name, values in figures.generate.items()}
     gate = next(iter(pair.paths))
     return {
-        "every_step_over_slowest_generate": median(figures.every_step)
-        / median(figures.generate[pair.slowest]),
-        "threshold_over_gate_generate": median(figures.threshold) / median(figures.generate[gate]),
+        "every_step_over_slowest_generate": median(figures.every_step) / max(alone.values()),
+        "threshold_over_gate_generate": median(figures.threshold) / alone[gate],
         "sixteen_over_one_tokens_per_s": median(figures.many_over_one),
         "ensembled_share_at_threshold": figures.ensembled_share,
     }
@@ -184,8 +176,8 @@ def pairs(folder: Path, sharpness: float) -> list[Pair]:
     small = make_random_llama(folder / "15m", SHAPES["15m"], 1, sharpness)
     large = make_random_llama(folder / "110m", SHAPES["110m"], 2, sharpness)
     return [
-        Pair("demo pair", {"ada": demo / "ada", "bora": demo / "bora"}, ""),
-        Pair("random Llamas, 15M and 110M", {"15m": small, "110m": large}, "110m"),
+        Pair("demo pair", {"ada": demo / "ada", "bora": demo / "bora"}, STORY, True),
+        Pair("random Llamas, 15M and 110M", {"15m": small, "110m": large}, TEXT, False),
     ]
 
 
@@ -194,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--sharpness", type=float, default=8.0)
+    parser.add_argument("--sharpness", type=float, default=64.0)
     parser.add_argument("--only", default="")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
@@ -207,9 +199,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.only not in pair.name:
                 continue
             figures = measure(pair, options.rounds, options.tokens)
-            if not pair.slowest:
-                medians = {n: statistics.median(v) for n, v in figures.generate.items()}
-                pair.slowest = max(medians, key=medians.__getitem__)
             show(pair, figures)
             results[pair.name] = {n: round(v, 3) for n, v in ratios(pair, figures).items()}
     print(json.dumps({"hardware": hardware, "pairs": results}))

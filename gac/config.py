@@ -141,6 +141,7 @@ class RayConfig(_Section):
 
     enabled: Flag = True
     address: OptionalText = None
+    transport: Literal["sockets", "ray"] = "sockets"
 
 
 class Config(_Section):

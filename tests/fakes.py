@@ -129,12 +129,8 @@ class HashRunner:
 
 def projection_for(name: str, union: UnionVocabulary) -> Projection:
     """A member's projection on the CPU."""
-    lead = union.lead_places.get(name)
     return Projection(
-        torch.from_numpy(union.places[name]),
-        len(union),
-        None if lead is None else torch.from_numpy(lead),
-        torch.device("cpu"),
+        union.places[name], len(union), union.lead_places.get(name), torch.device("cpu")
     )
 
 

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 
 import uvicorn
 
@@ -20,6 +21,9 @@ SWITCH_INTERVAL_S = 0.0005
 
 GRACE_S = 3
 """How long requests in flight may take to end when the server is told to stop."""
+
+STOP_S = 9.0
+"""From the signal on; what has not ended by then is left to the kernel."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -38,6 +42,13 @@ class Server(uvicorn.Server):
             )
         )
         self._service = service
+        self._stopping_at: float | None = None
+
+    @property
+    def time_left_s(self) -> float:
+        """How long the rest of the way down may take."""
+        spent_s = time.monotonic() - self._stopping_at if self._stopping_at else 0.0
+        return max(1.0, STOP_S - spent_s)
 
     def obey_signals(self) -> None:
         """Let SIGINT and SIGTERM end this server, whoever handled them before."""
@@ -51,6 +62,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen no more; requests that do not end in time are aborted, and told so."""
+        self._stopping_at = time.monotonic()
         loop = asyncio.get_running_loop()
         abort = loop.call_later(GRACE_S, loop.run_in_executor, None, self._service.abort)
         await super().shutdown(sockets)
@@ -61,7 +73,7 @@ def serve(config: Config) -> int:
     """Run the server until it is told to stop, or cannot load; returns the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     print(describe(config), flush=True)
-    listener = _listen(config.server)
+    listener = listen(config.server)
     _warn(config)
     service = Service(config)
     server = Server(service)
@@ -79,13 +91,13 @@ def serve(config: Config) -> int:
     try:
         server.run(sockets=[listener])
     finally:
-        service.stop()
+        service.stop(server.time_left_s)
     if service.error is not None:
         raise service.error
     return 0
 
 
-def _listen(config: ServerConfig) -> socket.socket:
+def listen(config: ServerConfig) -> socket.socket:
     """A listening socket, made before anything is loaded.  Raises: PlacementError if taken."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

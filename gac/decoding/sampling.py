@@ -61,6 +61,7 @@ def _first_largest(ids: Ids, scores: Floats, order: TokenOrder) -> int:
 
 def _tempered(support: Ids, probs: Floats, temperature: float) -> tuple[Ids, Floats]:
     """Log-probabilities of p ** (1 / temperature), normalised."""
+    temperature = max(temperature, 1e-300)  # as good as greedy; smaller ones overflow
     return support, _normalised(np.log(probs) / temperature)
 
 

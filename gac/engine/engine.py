@@ -137,6 +137,10 @@ class Engine:
                 break
         self._advance_all()
         self._evict_and_admit()
+        while any(sequence.can_go_on() for sequence in self._scheduler.running):
+            # Admitted again with the rows that arrived while it was evicted: nobody will be asked.
+            self._advance_all()
+            self._evict_and_admit()
         self._dispatch()
 
     def _take_in(self, requests: Many[GenerateRequest], emit: Emit) -> None:

@@ -81,6 +81,7 @@ class Service:
     def _load(self) -> None:
         if self._cluster is not None:
             self._cluster.start()
+        self._check_wanted()
         started = self._launch(self.config, self._cluster, self._watch)
         settings = self.config.engine
         limits = EngineLimits(
@@ -106,13 +107,17 @@ class Service:
 
     def _watch(self, name: str, stage: str, fraction: float) -> None:
         """Note how far a member is.  Raises: EngineUnavailable if nobody wants it any more."""
-        if self._stopping.is_set():
-            raise EngineUnavailable("stopped while loading")
+        self._check_wanted()
         state = self.loading[name]
-        if stage != state.stage or int(fraction * 4) != int(state.fraction * 4):
+        moved = stage != state.stage or int(fraction * 4) != int(state.fraction * 4)
+        if moved and stage not in ("starting", "ready"):  # the first and the last say nothing new
             share = f" {fraction:.0%}" if 0.0 < fraction < 1.0 else ""
             logger.info("%s: %s%s", name, stage, share)
         state.stage, state.fraction = stage, fraction
+
+    def _check_wanted(self) -> None:
+        if self._stopping.is_set():
+            raise EngineUnavailable("stopped while loading")
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until loading has ended, well or badly."""

@@ -81,14 +81,6 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
         tokenizers = load_tokenizers(config)
         union = unite(tokenizers)
         logger.info("union vocabulary: %d tokens, fingerprint %s", len(union), union.fingerprint)
-        for name, tokenizer in tokenizers.items():
-            if missing := tokenizer.vocabulary.encoder.missing_bytes:
-                logger.warning(
-                    "%s has no tokens for %d of the 256 bytes: once a text holds one of them, "
-                    "it abstains",
-                    name,
-                    len(missing),
-                )
         _wait(seedlings, watch)
         members = {s.name: _seated(s, union, tokenizers[s.name]) for s in seedlings}
     except BaseException:

@@ -30,9 +30,13 @@ class MemberHost:
     def extend(self, batch: Sequence[Extend]) -> Rows:
         """The rows each item asks for, float32 [rows, V].
 
-        Raises: MemberError if the model gives numbers that are no distribution.
+        Raises: MemberError, always naming the member; also where the model gives numbers that are
+        no distribution.
         """
-        logits = self._runner.extend(batch)
+        try:
+            logits = self._runner.extend(batch)
+        except MemberError as error:
+            raise MemberError(f"member {self._name!r} failed: {error.message}") from error
         return [self._rows(item, of_item) for item, of_item in zip(batch, logits, strict=True)]
 
     def _rows(self, item: Extend, logits: Any) -> Any:

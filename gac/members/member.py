@@ -1,11 +1,12 @@
 """What the engine knows of a member, near or far."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
 from gac.core import Extend, Probs
+from gac.errors import GacError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Member(Protocol):
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget these sequences; takes effect after everything asked before."""
+
+    def when_lost(self, tell: Callable[[GacError], None]) -> None:
+        """Have `tell` called, on any thread, when the member has died."""
 
     def close(self) -> None:
         """Let go of the model; nothing may be asked afterwards."""

@@ -1,6 +1,7 @@
 """Where members run: one Ray, one placement group, and a clear word where it cannot be."""
 
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,15 @@ from gac.config import MemberConfig, RayConfig
 from gac.errors import PlacementError
 from gac.members.loader import LoadOrder
 from gac.members.ray_actor import RaySeedling
+from gac.members.transport import Exchange
 
 logger = logging.getLogger(__name__)
 
 PLACEMENT_TIMEOUT_S = 8.0
 """How long a cluster that has enough in all may take to free it."""
+
+
+KNOCK_TIMEOUT_S = 5.0
 
 
 class RayCluster:
@@ -25,6 +30,7 @@ class RayCluster:
     def __init__(self, config: RayConfig) -> None:
         self._config = config
         self._group: PlacementGroup | None = None
+        self._exchange = Exchange() if config.transport == "sockets" else None
 
     def start(self) -> None:
         """Start or join Ray.
@@ -44,8 +50,9 @@ class RayCluster:
             return
         logger.warning("joining the Ray cluster at %s: whoever reaches it can run code", address)
         try:
-            ray.init(address=address, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            _knock(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
             raise PlacementError(f"cannot join the Ray cluster at {address!r}: {error}") from error
 
     def place(
@@ -66,7 +73,9 @@ class RayCluster:
                 )
         options = {m.name: self._options(m, place) for place, m in enumerate(reserving)}
         return [
-            RaySeedling(order, options.get(order.name, {"num_cpus": 0, "num_gpus": 0}))
+            RaySeedling(
+                order, options.get(order.name, {"num_cpus": 0, "num_gpus": 0}), self._exchange
+            )
             for order in orders
         ]
 
@@ -86,11 +95,20 @@ class RayCluster:
 
     def stop(self) -> None:
         """Give back what was reserved; ends our own Ray, leaves a joined one."""
+        if self._exchange is not None:
+            self._exchange.close()
         if not ray.is_initialized():
             return
         if self._group is not None and self._config.address is not None:
             remove_placement_group(self._group)
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port; Ray would try for more than a minute."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_TIMEOUT_S).close()
 
 
 def _ask(what: str) -> Any:

@@ -1,17 +1,22 @@
-"""Members as Ray actors: Ray places them and carries their life; the step is a plain Ray call."""
+"""Members as Ray actors: Ray places them and carries their life.
 
-from collections.abc import Iterable, Sequence
+A step is a plain Ray call (`RayMember`), or goes through sockets (`LineMember`) with equal results.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gac.core import Extend
 from gac.errors import GacError, MemberError, MemberLost
 from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
 from gac.members.member import Member, MemberFacts, Rows
+from gac.members.transport import Exchange, Line, serve_line
 
 
 class MemberActor:
@@ -29,6 +34,11 @@ class MemberActor:
         """Load the model."""
         return self._loader.load()
 
+    def node(self) -> str:
+        """Ray's id of the machine this runs on."""
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
     def seat(self, seat: Seat) -> None:
         """Take a place in the union vocabulary."""
         self._host = self._loader.seat(seat)
@@ -37,6 +47,16 @@ class MemberActor:
     def progress(self) -> tuple[str, float]:
         """The stage of loading and the share of it that is done."""
         return self._loader.progress
+
+    @ray.method(concurrency_group="life")
+    def live(self) -> None:
+        """Never returns: whoever waits for it learns when this process has died."""
+        threading.Event().wait()
+
+    def open_line(self, down: str, up: str) -> None:
+        """Answer batches from these sockets from now on, on a thread of their own."""
+        assert self._host is not None
+        serve_line(self._host, down, up)
 
     def extend(self, batch: Sequence[Extend]) -> Rows:
         """Rows for a batch."""
@@ -75,18 +95,58 @@ class RayMember:
         """Forget these sequences; takes effect after everything asked before."""
         self._actor.release.remote(tuple(sequences))
 
+    def when_lost(self, tell: Callable[[GacError], None]) -> None:
+        """Have `tell` called, on a thread of Ray's, when the actor has died."""
+
+        def tell_why(life: "Future[None]") -> None:
+            error = life.exception()
+            tell(error if isinstance(error, GacError) else MemberLost(f"{self._name!r}: {error}"))
+
+        _future(self._name, self._actor.live.remote()).add_done_callback(tell_why)
+
     def close(self) -> None:
         """End the actor's process."""
         ray.kill(self._actor)
 
 
-class RaySeedling:
-    """A member whose actor is starting or loading its model."""
+class LineMember(RayMember):
+    """An actor on this machine, asked through sockets rather than Ray calls; the same answers."""
 
-    def __init__(self, order: LoadOrder, options: dict[str, Any]) -> None:
+    def __init__(self, name: str, actor: Any, facts: MemberFacts, exchange: Exchange) -> None:
+        super().__init__(name, actor, facts)
+        self._line = Line(name, exchange)
+        _future(name, actor.open_line.remote(self._line.down, self._line.up)).result()
+        self.when_lost(self._line.lose)
+
+    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+        """Tell the member what sequences consist of; get the rows that were asked for."""
+        return self._line.extend(batch)
+
+    def release(self, sequences: Iterable[int]) -> None:
+        """Forget these sequences; takes effect after everything asked before."""
+        self._line.release(sequences)
+
+    def close(self) -> None:
+        """End the actor's process."""
+        super().close()
+        self._line.close()
+
+
+class RaySeedling:
+    """A member whose actor is starting or loading its model.
+
+    With an `exchange` it becomes a member that is asked through sockets, if it is on this machine.
+    """
+
+    def __init__(
+        self, order: LoadOrder, options: dict[str, Any], exchange: Exchange | None
+    ) -> None:
         self.name = order.name
+        self._exchange = exchange
         remote: Any = ray.remote  # its types do not know concurrency groups
-        actor_class = remote(concurrency_groups={"watch": 1}, max_restarts=0)(MemberActor)
+        actor_class = remote(concurrency_groups={"watch": 1, "life": 1}, max_restarts=0)(
+            MemberActor
+        )
         self._actor: Any = actor_class.options(**options).remote(order)
         self._loading: Future[MemberFacts] = _future(self.name, self._actor.load.remote())
         self._stage: tuple[str, float] = ("starting", 0.0)
@@ -98,7 +158,7 @@ class RaySeedling:
         if done:
             try:
                 self._stage = ray.get(self._asked)
-            except RayActorError:
+            except RayError:
                 return ("lost", 0.0)
             self._asked = self._actor.progress.remote()
         return self._stage
@@ -110,8 +170,16 @@ class RaySeedling:
     def seat(self, seat: Seat) -> Member:
         """The member, once the union vocabulary is known."""
         facts = self._loading.result()
-        ray.get(self._actor.seat.remote(seat))
+        _future(self.name, self._actor.seat.remote(seat)).result()
+        if self._exchange is not None and self._is_here():
+            return LineMember(self.name, self._actor, facts, self._exchange)
         return RayMember(self.name, self._actor, facts)
+
+    def _is_here(self) -> bool:
+        """Whether the actor runs on this machine."""
+        here: str = ray.get_runtime_context().get_node_id()
+        there: str = ray.get(self._actor.node.remote())
+        return here == there
 
     def close(self) -> None:
         """End the actor's process."""
@@ -141,6 +209,8 @@ def _translated(name: str, error: BaseException) -> BaseException:
         if isinstance(cause, GacError):
             return cause
         return MemberError(f"member {name!r} failed: {type(cause).__name__}: {_first_line(cause)}")
+    if isinstance(error, RayError):
+        return MemberError(f"member {name!r} failed: {_first_line(error)}")
     return error
 
 

@@ -7,6 +7,7 @@ from gac.engine.service import Service
 from gac.server.body_limit import BodyLimit
 from gac.server.errors import install_error_handlers
 from gac.server.gac_routes import gac_router
+from gac.server.health_routes import health_router
 
 
 def make_app(service: Service) -> FastAPI:
@@ -15,4 +16,5 @@ def make_app(service: Service) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=service.config.server.max_body_bytes)
     install_error_handlers(app)
     app.include_router(gac_router(service))
+    app.include_router(health_router(service))
     return app

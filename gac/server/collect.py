@@ -1,6 +1,7 @@
 """Not streaming is collecting the stream: all events of some requests into their ends."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from gac.core import ErrorEvent, Event, FinishEvent, TokenEvent
@@ -39,7 +40,8 @@ class Collector:
             else:
                 self.done.set_exception(error)
 
-        self._loop.call_soon_threadsafe(settle)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(settle)
 
     def texts(self) -> list[str]:
         """The texts, in the order of the requests."""

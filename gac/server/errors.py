@@ -1,6 +1,5 @@
 """One error body everywhere: {"error": {"message", "type", "param", "code"}}."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,25 +10,29 @@ from starlette.exceptions import HTTPException
 
 from gac.errors import GacError, RequestError
 
-logger = logging.getLogger(__name__)
-
 
 def error_body(error: GacError) -> dict[str, Any]:
     """The body of an error's response."""
     return {
         "error": {
-            "message": error.message,
+            "message": _encodable(error.message),
             "type": error.error_type,
-            "param": error.param,
+            "param": _encodable(error.param) if error.param else None,
             "code": error.code or error.error_type,
         }
     }
 
 
-def error_response(error: GacError) -> JSONResponse:
+def _encodable(text: str) -> str:
+    """Lone surrogates, which a client's JSON may hold, written as what they are."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def error_response(error: GacError, **beside: Any) -> JSONResponse:
     """An error as its response; the only place where an error becomes a status."""
     headers = {"Retry-After": "1"} if error.retryable else None
-    return JSONResponse(error_body(error), status_code=error.http_status, headers=headers)
+    body = {**beside, **error_body(error)}
+    return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -45,7 +48,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
-        body = error_body(RequestError(str(error.detail), code=f"http_{error.status_code}"))
+        if isinstance(error.__cause__, RecursionError | ValueError):  # while it parsed the body
+            return error_response(_invalid_json(error.__cause__))
+        message = f"{error.detail}: {request.method} {request.url.path}"
+        body = error_body(RequestError(message, code=f"http_{error.status_code}"))
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
@@ -56,20 +62,33 @@ def install_error_handlers(app: FastAPI) -> None:
 def validation_error(problems: Sequence[Mapping[str, Any]]) -> RequestError:
     """What is wrong with a body, naming the first field that is."""
     problem = problems[0]
+    context = problem.get("ctx", {})
     if problem["type"] == "json_invalid":
-        reason = problem.get("ctx", {}).get("error", "")
-        return RequestError(f"the body is not valid JSON: {reason}", code="invalid_json")
-    path = _path(problem["loc"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = "there is no such field"
+        at = f"{context.get('error', '')} at character {problem['loc'][-1]}"
+        return RequestError(f"the body is not valid JSON: {at}", code="invalid_json")
+    location, message = problem["loc"][1:], str(problem["msg"]).removeprefix("Value error, ")
+    if "field" in context:
+        location = (*location, context["field"])
+    elif not location and problem["type"] in ("missing", "model_attributes_type", "model_type"):
+        message = "must be a JSON object, sent as Content-Type: application/json"
+    path = _path(location)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return RequestError(f"{path or 'body'}: {message}{more}", param=path or None)
+    return RequestError(f"{path or 'the body'}: {message}{more}", param=path or None)
+
+
+def _invalid_json(cause: Exception) -> RequestError:
+    if isinstance(cause, RecursionError):
+        reason = "it is nested too deeply"
+    elif isinstance(cause, UnicodeDecodeError):
+        reason = f"it is not UTF-8 text (at byte {cause.start})"
+    else:
+        reason = str(cause).partition(";")[0]
+    return RequestError(f"the body is not valid JSON: {reason}", code="invalid_json")
 
 
 def _path(location: Sequence[str | int]) -> str:
-    """("body", "messages_list", 0, "role") -> messages_list[0].role"""
+    """("messages_list", 0, "role") -> messages_list[0].role"""
     path = ""
-    for part in location[1:]:
+    for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path

@@ -1,4 +1,4 @@
-"""The original's HTTP surface: POST /api/generate, GET /status, and two health probes."""
+"""The original's way to ask: POST /api/generate."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from gac.core import FinishEvent, GenerateRequest
+from gac.core import FinishEvent, FinishReason, GenerateRequest
 from gac.engine.prompts import build_prompts, check_room
-from gac.engine.service import Service, State
+from gac.engine.service import Service
 from gac.errors import EngineUnavailable, GacError, RequestError
 from gac.server.collect import Collector
-from gac.server.errors import error_body
 from gac.server.schemas import GenerateAnswer, GenerateBody, Usage
 
 
@@ -43,24 +41,10 @@ def gac_router(service: Service) -> APIRouter:
         finally:
             for one in requests:
                 engine.abort(one.request_id)  # nothing happens to those that have ended
-        return _answer(collector.texts(), collector.ends(), time.monotonic() - started_at)
-
-    @router.get("/status")
-    async def status() -> JSONResponse:
-        return _status(service)
-
-    @router.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
-
-    @router.get("/health/ready")
-    async def ready() -> JSONResponse:
-        if service.is_progressing:
-            return JSONResponse({"status": "ready"})
-        stalled = service.state is State.READY
-        message = "a member has stopped answering" if stalled else service.explanation
-        error = EngineUnavailable(message, code="engine_unavailable")
-        return JSONResponse(error_body(error), status_code=error.http_status)
+        ends = collector.ends()
+        if any(end.reason is FinishReason.ABORT for end in ends):
+            raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
+        return _answer(collector.texts(), ends, time.monotonic() - started_at)
 
     return router
 
@@ -101,7 +85,8 @@ def _check_limits(service: Service, body: GenerateBody) -> None:
     limit = service.config.server.max_conversations
     if len(body.messages_list) > limit:
         raise RequestError(
-            f"{len(body.messages_list)} conversations exceed this server's limit of {limit}",
+            f"messages_list holds {len(body.messages_list)} conversations, "
+            f"this server's limit is {limit}",
             param="messages_list",
         )
 
@@ -117,6 +102,7 @@ async def _until_done(done: "asyncio.Future[None]", receive: Callable[[], Awaita
     try:
         await asyncio.wait({done, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
+            done.cancel()
             raise ClientClosedRequest("the client went away")
         done.result()
     finally:
@@ -142,39 +128,3 @@ def _answer(texts: Sequence[str], ends: Sequence[FinishEvent], total_time: float
         ],
         abstained_members=[list(end.abstained) for end in ends],
     )
-
-
-def _status(service: Service) -> JSONResponse:
-    """200 only when every member is loaded; how far each is before that."""
-    body: dict[str, Any] = {
-        "status": service.state.value,
-        "members": {
-            name: {"stage": load.stage, "fraction": round(load.fraction, 3)}
-            for name, load in service.loading.items()
-        },
-    }
-    if service.state is not State.READY:
-        error = EngineUnavailable(service.explanation, code="engine_unavailable")
-        return JSONResponse({**body, **error_body(error)}, status_code=error.http_status)
-    engine = service.engine
-    for name, member in engine.ensemble.members.items():
-        facts = member.facts
-        body["members"][name] |= {
-            "device": facts.device,
-            "dtype": facts.dtype,
-            "max_context": facts.max_context,
-            "max_kv_tokens": facts.max_kv_tokens,
-            "load_s": round(facts.load_s, 2),
-            "num_batches": engine.metrics.batches[name],
-        }
-    body |= {
-        "union_size": len(engine.ensemble.union),
-        "union_fingerprint": engine.ensemble.union.fingerprint,
-        "num_running": engine.num_running,
-        "num_waiting": engine.num_waiting,
-        "num_finished": engine.metrics.finished,
-        "num_failed": engine.metrics.failed,
-        "num_evictions": engine.metrics.evictions,
-        "num_tokens": engine.metrics.tokens,
-    }
-    return JSONResponse(body)

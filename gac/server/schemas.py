@@ -1,9 +1,10 @@
 """What `/api/generate` takes and gives: the original's fields, and ours beside them."""
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from gac.core import Sampling
 
@@ -11,32 +12,60 @@ from gac.core import Sampling
 class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_fields(cls, data: Any) -> Any:
+        """One error for the first unknown field; pydantic would make one for each of a million."""
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    known = ", ".join(cls.model_fields)
+                    field = str(key).encode("utf-8", "backslashreplace").decode()
+                    what = "there is no such field; there are {known}"
+                    raise PydanticCustomError(
+                        "unknown_field", what, {"field": field, "known": known}
+                    )
+        return data
+
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-StopString = Annotated[str, Field(min_length=1)]
+def _without_surrogates(value: object) -> object:
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError as error:
+        what = "a lone surrogate at character {place} is no Unicode text"
+        raise PydanticCustomError("surrogate", what, {"place": error.start}) from error
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_without_surrogates)]
+FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_without_surrogates)]
+StopStrings = Annotated[list[FilledText], Field(fail_fast=True)]
 
 
 class Message(_Schema):
     """One message of a conversation."""
 
-    role: Annotated[str, Field(min_length=1)]
-    content: str
+    role: FilledText
+    content: Text
 
 
-Conversation = Annotated[list[Message], Field(min_length=1)]
+# Fail fast, as a body may hold millions of wrong entries.
+Conversation = Annotated[list[Message], Field(min_length=1, fail_fast=True)]
 
 
 class GenerateBody(_Schema):
     """The body of POST /api/generate; every field that is accepted has an effect."""
 
-    messages_list: Annotated[list[Conversation], Field(min_length=1)]
+    messages_list: Annotated[list[Conversation], Field(min_length=1, fail_fast=True)]
     max_new_tokens: Annotated[int, Field(ge=1)] = 50
     max_length: Annotated[int, Field(ge=1)] | None = None
     apply_chat_template: bool = False
-    until: Annotated[list[StopString], BeforeValidator(_as_list)] | None = None
+    until: Annotated[StopStrings, BeforeValidator(_as_list)] | None = None
     temperature: Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)] = 0.0
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -48,8 +77,14 @@ class GenerateBody(_Schema):
     @model_validator(mode="after")
     def _min_not_above_max(self) -> "GenerateBody":
         if self.min_new_tokens > self.max_new_tokens:
-            raise ValueError(
-                f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}"
+            raise PydanticCustomError(
+                "min_above_max",
+                "{min} exceeds max_new_tokens {max}",
+                {
+                    "field": "min_new_tokens",
+                    "min": self.min_new_tokens,
+                    "max": self.max_new_tokens,
+                },
             )
         return self
 

@@ -88,7 +88,9 @@ class PromptEncoder:
         return ids
 
     def _parse(self, text: str, framed: bool = False) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=framed).ids
+        # Not `encode`: that lets no other thread run, for seconds if the text is long.
+        [encoded] = self._tokenizer.encode_batch_fast([text], add_special_tokens=framed)
+        ids: list[int] = encoded.ids
         return ids
 
     def _spell(self, text: str) -> list[int]:

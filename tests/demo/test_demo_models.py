@@ -31,9 +31,20 @@ MOST_PARAMETERS = 1_200_000
 MOST_BYTES = 5_000_000
 SAMPLED_CONVERSATIONS = 4000
 TEXTS = [
-    "plain words", "two  spaces and   three", "trailing ", "tab\tand\ttab", "line\nline\n\nline",
-    "carriage\r\nreturn", "\n", "日本語と中文", "emoji 😀 👩🏽‍🚀 🇧🇷", "e\u0301 é \u00a0 ﬁ",
-    "<0x41><0x0A>", "nul\x00 and \x7f", "Ελληνικά العربية हिन्दी", "“quotes” — dashes …",
+    "plain words",
+    "two  spaces and   three",
+    "trailing ",
+    "tab\tand\ttab",
+    "line\nline\n\nline",
+    "carriage\r\nreturn",
+    "\n",
+    "日本語と中文",
+    "emoji 😀 👩🏽‍🚀 🇧🇷",
+    "e\u0301 é \u00a0 ﬁ",
+    "<0x41><0x0A>",
+    "nul\x00 and \x7f",
+    "Ελληνικά العربية हिन्दी",
+    "“quotes” — dashes …",
     "a_b-c(d)[e]{f}~`^|\\",
 ]
 
@@ -176,7 +187,11 @@ def test_the_corpus_is_the_same_in_every_process(hash_seed: str) -> None:
     code = "from tests.demo.test_demo_models import _corpus_digest; print(_corpus_digest())"
     settings = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=settings, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=settings,
+        capture_output=True,
+        text=True,
         check=True,
     )
     assert ran.stdout.strip() == _corpus_digest()
@@ -206,5 +221,7 @@ def test_the_table_counts_by_topic() -> None:
     asked = [Question("a", [], ("1",)), Question("a", [], ("2",)), Question("b", [], ("3",))]
     table = accuracy_table({"me": lambda conversations: ["1", "1", "3"]}, asked)
     assert [line.split()[:3] for line in table.splitlines()[1:]] == [
-        ["a", "2", "50.0"], ["b", "1", "100.0"], ["overall", "3", "66.7"],
+        ["a", "2", "50.0"],
+        ["b", "1", "100.0"],
+        ["overall", "3", "66.7"],
     ]

@@ -1,0 +1,75 @@
+"""How the server is: GET /status, as in the original, and two health probes."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from gac.engine.engine import Engine
+from gac.engine.service import Service, State
+from gac.errors import EngineUnavailable
+from gac.server.errors import error_response
+
+
+def health_router(service: Service) -> APIRouter:
+    """Routes that answer from the start, however the service is."""
+    router = APIRouter()
+
+    @router.get("/status")
+    async def status() -> JSONResponse:
+        return _status(service)
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @router.get("/health/ready")
+    async def ready() -> dict[str, str]:
+        if service.is_progressing:
+            return {"status": "ready"}
+        stalled = service.state is State.READY
+        message = "a member has stopped answering" if stalled else service.explanation
+        raise EngineUnavailable(message, code="engine_unavailable")
+
+    return router
+
+
+def _status(service: Service) -> JSONResponse:
+    """200 only when every member is loaded; how far each is before that."""
+    members: dict[str, dict[str, Any]] = {
+        name: {"stage": load.stage, "fraction": round(load.fraction, 3)}
+        for name, load in service.loading.items()
+    }
+    state = service.state
+    if state is not State.READY:
+        error = EngineUnavailable(service.explanation, code="engine_unavailable")
+        return error_response(error, status=state.value, members=members)
+    engine = service.engine
+    for name in engine.ensemble.members:
+        members[name] |= _facts(engine, name)
+    return JSONResponse({"status": state.value, "members": members, **_counts(engine)})
+
+
+def _facts(engine: Engine, name: str) -> dict[str, Any]:
+    facts = engine.ensemble.members[name].facts
+    return {
+        "device": facts.device,
+        "dtype": facts.dtype,
+        "max_context": facts.max_context,
+        "max_kv_tokens": facts.max_kv_tokens,
+        "load_s": round(facts.load_s, 2),
+        "num_batches": engine.metrics.batches[name],
+    }
+
+
+def _counts(engine: Engine) -> dict[str, Any]:
+    return {
+        "union_size": len(engine.ensemble.union),
+        "union_fingerprint": engine.ensemble.union.fingerprint,
+        "num_running": engine.num_running,
+        "num_waiting": engine.num_waiting,
+        "num_finished": engine.metrics.finished,
+        "num_failed": engine.metrics.failed,
+        "num_evictions": engine.metrics.evictions,
+        "num_tokens": engine.metrics.tokens,
+    }

@@ -1,0 +1,121 @@
+"""The server's life as a process: what it prints, how it ends, and that nothing outlives it."""
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client import Answer, generate, get, one
+from tests.fake_service import until
+from tests.server_process import ServerProcess, demo_config
+
+pytestmark = pytest.mark.slow
+
+IN_PROCESS = {"enabled": False}
+LONG = one("the cat", max_new_tokens=1000, ignore_eos=True)
+NOISE = re.compile(r"Traceback|Warning:|ERROR|(?i:deprecat)|Tip:|pid=|%\||\bE \d+ \d+\]|SIGTERM")
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts servers that end with the test."""
+    started: list[ServerProcess] = []
+
+    def start(*flags: str, **sections: Any) -> ServerProcess:
+        started.append(ServerProcess(demo_config(tmp_path, **sections), *flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+def assert_clean_end(server: ServerProcess, stop: signal.Signals) -> None:
+    ended = server.end(stop)
+    print(f"{stop.name}: ended after {ended.took_s:.1f} s")
+    assert ended.code == 0, server.output
+    assert ended.took_s < 10.0
+    assert ended.left == []
+    assert not NOISE.search(server.output), server.output
+
+
+def assert_plain_start(server: ServerProcess) -> None:
+    config, _, log = server.output.partition("\n\n")
+    assert config.startswith("NORM_TYPE_API_SERVER: average\n")
+    lines = log.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d INFO \S", line) for line in lines), log
+    said = [line.split(" ", 2)[2] for line in lines]
+    assert said[0] == f"listening on {server.url}, loading 2 members"
+    assert said[-1] == f"ready: {server.url}"
+    for member in ("ada", "bora"):
+        assert f"{member}: weights" in said
+        [loaded] = [line for line in said if line.startswith(f"{member}: loaded in ")]
+        assert loaded.endswith("s, float32 on cpu")
+    assert len(set(said)) == len(said) < 16
+    assert not NOISE.search(log), log
+
+
+@pytest.mark.ray
+def test_start_is_a_few_plain_lines_and_sigterm_while_generating_ends_all(launch: Any) -> None:
+    server = launch()
+    server.wait_for("ready: ")
+    assert_plain_start(server)
+    assert len(server.descendants()) >= 4  # Ray's own, and the two members
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(generate(server.url, LONG)))
+    asking.start()
+    assert until(lambda: get(server.url, "/status").body["num_tokens"] > 5)
+    assert_clean_end(server, signal.SIGTERM)
+    asking.join()
+    [answer] = answers
+    assert answer.status == 200 or answer.error["message"] == "the server is shutting down"
+
+
+@pytest.mark.ray
+def test_sigint_while_members_load_in_ray(launch: Any) -> None:
+    server = launch()
+    server.wait_for("weights|union vocabulary")
+    assert get(server.url, "/health/live").status == 200
+    assert get(server.url, "/status").status == 503
+    assert_clean_end(server, signal.SIGINT)
+
+
+@pytest.mark.ray
+def test_sigterm_while_ray_starts(launch: Any) -> None:
+    server = launch()
+    assert get(server.url, "/health/live").status == 200
+    assert until(server.descendants)
+    assert_clean_end(server, signal.SIGTERM)
+
+
+def test_sigint_while_idle(launch: Any) -> None:
+    server = launch(ray=IN_PROCESS)
+    server.wait_for("ready: ")
+    assert_clean_end(server, signal.SIGINT)
+
+
+def test_sigterm_before_anything_has_started(launch: Any) -> None:
+    server = launch(ray=IN_PROCESS)
+    assert until(lambda: server.output.startswith("NORM_TYPE") or server.process.poll())
+    assert_clean_end(server, signal.SIGTERM)
+
+
+@pytest.mark.ray
+def test_missing_gpus_are_told_within_seconds(launch: Any, tmp_path: Path) -> None:
+    big = {"weight": str(tmp_path), "name": "big", "num_gpus": 64}
+    small = {"weight": str(tmp_path), "name": "small"}
+    server = launch(CONFIG_API_SERVER=[small, big])
+    ended = server.end(None)
+    print(f"no GPUs: ended after {ended.took_s:.1f} s")
+    assert ended.code == 3
+    assert ended.took_s < 15.0  # 10 s on a machine that does nothing else
+    assert ended.left == []
+    [message] = [line for line in server.output.splitlines() if line.startswith("error: ")]
+    assert "member 'big' asks for 64 GPU" in message
+    assert "The cluster has 1 node(s) with" in message
+    assert "CPU" in message
+    assert not NOISE.search(server.output.replace("error: ", "")), server.output

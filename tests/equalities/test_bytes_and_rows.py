@@ -1,0 +1,194 @@
+"""What members are told spells what was committed, and their rows are the model's, whole."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from gac.config import EveryStepConfig, ThresholdConfig
+from gac.core import Event, Extend, GenerateRequest, Sampling, TokenEvent
+from gac.decoding.strategies import strategy_maker
+from gac.engine.engine import Engine, EngineLimits
+from gac.engine.ensemble import Ensemble
+from gac.members.member import Member, MemberFacts, Rows
+from gac.vocabulary.retokenize import MemberContext
+from tests import reference
+from tests.collect import Written
+from tests.real_members import DEMO, real_ensemble, real_model
+
+TRIOS = [("llama", "gram-sliding", "gpt2"), ("gram", "neox", "mistral")]
+TRIOS += [DEMO] if len(DEMO) == 3 else []
+TEXTS = ("the cat sat", "What is the capital of France?", "é 日本\n\n12", "Once upon a time, a")
+
+
+@dataclass
+class Asked:
+    """One item a member was asked, the bytes committed by then, and the answer."""
+
+    member: str
+    item: Extend
+    committed: bytes
+    rows: np.ndarray | None = None
+
+
+class Watch:
+    """Hears events and calls, both on the engine's thread, so that their order is known.
+
+    Sequences are numbered from 1 in the order they are submitted.
+    """
+
+    def __init__(self, requests: Sequence[GenerateRequest]) -> None:
+        self.requests = dict(enumerate(requests, start=1))
+        self.number = {request.request_id: n for n, request in self.requests.items()}
+        self.committed = dict.fromkeys(self.requests, b"")
+        self.written = {number: Written() for number in self.requests}
+        self.asked: list[Asked] = []
+        self.num_evictions = 0
+
+    def emit(self, event: Event) -> None:
+        number = self.number[event.request_id]
+        if isinstance(event, TokenEvent):
+            self.committed[number] += event.token_bytes
+        self.written[number].take(event)
+
+
+class WatchedMember:
+    """A member whose calls are heard by a watch."""
+
+    def __init__(self, inner: Member, watch: Watch) -> None:
+        self._inner, self._watch = inner, watch
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def facts(self) -> MemberFacts:
+        return self._inner.facts
+
+    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+        asked = [Asked(self.name, i, self._watch.committed[i.sequence]) for i in batch]
+        self._watch.asked += asked
+
+        def keep(future: "Future[Rows]") -> None:
+            for one, rows in zip(asked, future.result(), strict=True):
+                one.rows = rows
+
+        future = self._inner.extend(batch)
+        future.add_done_callback(keep)
+        return future
+
+    def release(self, sequences: Iterable[int]) -> None:
+        self._inner.release(sequences)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@contextmanager
+def every_context() -> Iterator[list[tuple[MemberContext, bytes, tuple[int, ...]]]]:
+    """Collects every context, its text and its ids after each commit."""
+    seen: list[tuple[MemberContext, bytes, tuple[int, ...]]] = []
+    plain = MemberContext.commit
+
+    def commit(context: MemberContext, token: bytes, owned: bool) -> None:
+        plain(context, token, owned)
+        seen.append((context, bytes(context.text), tuple(context.ids)))
+
+    with patch.object(MemberContext, "commit", commit):
+        yield seen
+
+
+def run(ensemble: Ensemble, requests: Sequence[GenerateRequest], config, **limits: int) -> Watch:
+    watch = Watch(requests)
+    members = {name: WatchedMember(member, watch) for name, member in ensemble.members.items()}
+    watched = replace(ensemble, members=members)
+    engine = Engine(watched, strategy_maker(config), EngineLimits(**limits))
+    engine.start()
+    engine.submit(requests, watch.emit)
+    for written in watch.written.values():
+        assert written.done.wait(60), "the engine hangs"
+    engine.stop()
+    watch.num_evictions = engine.metrics.evictions
+    return watch
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("rule", ["canonical", "append"])
+@pytest.mark.parametrize("trio", TRIOS, ids="+".join)
+def test_ids_spell_what_was_committed_and_rows_are_whole(trio, rule, gated) -> None:
+    """After every token, and in every call; some calls are evicted ones told anew, or chunks.
+
+    Each row is compared with a plain pass over the ids as they were told: so cached = uncached, no
+    probability is lost, and none of it goes to other bytes.
+    """
+    config = ThresholdConfig(gate=trio[0], threshold=0.3) if gated else EveryStepConfig()
+    models = {name: real_model(name) for name in trio}
+    requests = [
+        GenerateRequest(
+            str(place),
+            {name: model.prompt(text, place % 2 == 1) for name, model in models.items()},
+            16,
+            ignore_eos=True,
+            sampling=Sampling(temperature=0.8 * (place > 1), seed=place),
+        )
+        for place, text in enumerate(TEXTS)
+    ]
+    longest = max(len(prompt.ids) for request in requests for prompt in request.prompts.values())
+    with real_ensemble(models, rule=rule, max_kv_tokens=2 * longest + 16) as ensemble:
+        with every_context() as seen:
+            watch = run(ensemble, requests, config, max_batch_tokens=12)
+        assert gated or watch.num_evictions > 0
+        check_contexts(watch, seen)
+        told: dict[tuple[str, int], list[int]] = {}
+        for asked in watch.asked:
+            check_asked(ensemble, models, watch.requests[asked.item.sequence], asked, told)
+    rows = [asked.rows for asked in watch.asked if asked.rows is not None and len(asked.rows)]
+    assert len(rows) >= sum(one.finish.completion_tokens for one in watch.written.values())
+    assert any(not asked.item.positions for asked in watch.asked), "no prefill in chunks"
+
+
+def check_contexts(watch: Watch, seen) -> None:
+    """Every member's ids spell the text, after every token and so at the end."""
+    last: dict[int, bytes] = {}
+    for context, text, ids in seen:
+        tail = ids[context.num_prompt_ids :]
+        assert not context.abstains
+        assert context.vocabulary.spell(tail) == text
+        assert all(context.vocabulary.token_bytes[token_id] for token_id in tail)
+        last[id(context)] = text.removeprefix(b" ") if context.lead else text
+    assert sorted(last.values()) == sorted(
+        text for text in watch.committed.values() for _ in watch.requests[1].prompts
+    )
+
+
+def check_asked(ensemble: Ensemble, models, request, asked: Asked, told) -> None:
+    item, name = asked.item, asked.member
+    prompt, own = request.prompts[name], ensemble.vocabularies[name]
+    ids = told.setdefault((name, item.sequence), [])
+    assert item.kept <= len(ids)
+    ids[item.kept :] = item.tail
+    assert tuple(ids[: len(prompt.ids)]) == prompt.ids[: len(ids)]
+    spelled = own.spell(ids[len(prompt.ids) :])
+    starting = prompt.lead and not asked.committed
+    text = b" " + asked.committed if prompt.lead else asked.committed
+    if not item.positions:
+        assert text.startswith(spelled)
+        return
+    assert spelled == text
+    assert item.lead == starting
+    assert asked.rows is not None
+    [row] = asked.rows
+    assert row.dtype == np.float32
+    assert abs(float(row.sum(dtype=np.float64)) - 1.0) < 1e-5
+    length = len(prompt.ids) if starting else len(ids)
+    member = reference.Member(models[name].probabilities, own, ids[:length], lead=starting)
+    expected = member.distribution(b"")
+    dense = np.zeros(len(ensemble.union))
+    for token, probability in expected.items():
+        dense[ensemble.union.index[token]] = probability
+    assert abs(dense - row).max() < 2e-5

@@ -1,0 +1,140 @@
+"""Members in Ray actors write what members in this process write, and fail in plain words."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from gac.config import Config, RayConfig, load_config
+from gac.core import Extend
+from gac.engine.service import Service, State
+from gac.engine.startup import Started, Watch, start_ensemble
+from gac.errors import MemberError, MemberLost
+from gac.members.placement import RayCluster
+from tests.client import Answer, generate, get, one
+from tests.fake_service import serving, until
+from tests.server_process import demo_config
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+BODIES = [
+    one("What is the capital of Norway?", max_new_tokens=20, apply_chat_template=True),
+    one("the cat", max_new_tokens=30, ignore_eos=True),
+    one("é👍", max_new_tokens=15, temperature=1.0, seed=3, ignore_eos=True),
+    {
+        "messages_list": [[{"role": "user", "content": text}] for text in ("a b", "Hello", "1+1")],
+        "max_new_tokens": 12,
+        "apply_chat_template": True,
+    },
+]
+LONG = one("the cat", max_new_tokens=1500, ignore_eos=True)
+
+Place = Callable[[str], Service]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder: Path = tmp_path_factory.mktemp("demo")
+    return load_config(demo_config(folder, ray={"enabled": False}))
+
+
+@pytest.fixture(scope="module")
+def place(config: Config) -> Iterator[Place]:
+    """Services whose members are actors of one Ray, each asked through the transport named."""
+    first = RayCluster(RayConfig())
+    clusters = [first]
+    first.start()
+
+    def service(transport: str) -> Service:
+        cluster = RayCluster(RayConfig.model_validate({"transport": transport}))
+        clusters.append(cluster)
+
+        def launch(config: Config, _: None, watch: Watch) -> Started:
+            return start_ensemble(config, cluster, watch)
+
+        return Service(config, launch)
+
+    yield service
+    for cluster in reversed(clusters):
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def expected(config: Config) -> list[Answer]:
+    """What members of this process write."""
+    service = Service(config)
+    with serving(service) as url:
+        assert service.wait(60.0) and service.state is State.READY, service.explanation
+        return [generate(url, body) for body in BODIES]
+
+
+def pid_of(service: Service, name: str) -> int:
+    actor = service.started.ensemble.members[name]._actor  # type: ignore[attr-defined]
+    return int(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
+
+
+@pytest.mark.parametrize("transport", ["sockets", "ray"])
+def test_ray_members_equal_local_ones_until_one_is_killed(
+    place: Place, expected: list[Answer], transport: str
+) -> None:
+    service = place(transport)
+    stages = set()
+    with serving(service) as url:
+        while service.state is State.LOADING:
+            members = get(url, "/status").body["members"]
+            stages |= {member["stage"] for member in members.values()}
+            time.sleep(0.02)
+        assert service.state is State.READY, service.explanation
+        assert {"starting", "weights"} <= stages
+        assert_same_texts(url, expected)
+        assert_errors_name_the_member(service, url)
+        assert_killed_member_is_told(service, url)
+
+
+def assert_same_texts(url: str, expected: list[Answer]) -> None:
+    for body, other in zip(BODIES, expected, strict=True):
+        answer = generate(url, body)
+        assert answer.status == other.status == 200
+        for key in ("response", "finish_reasons", "usage", "ensembled_token_ratio"):
+            assert answer.body[key] == other.body[key]
+
+
+def assert_errors_name_the_member(service: Service, url: str) -> None:
+    """An error inside the actor leaves the actor alive."""
+    member = service.started.ensemble.members["bora"]
+    with pytest.raises(MemberError, match="member 'bora' failed: ") as failed:
+        member.extend([Extend(10**6, 5, (1,), (99,))]).result(20.0)
+    assert not isinstance(failed.value, MemberLost)
+    assert "\n" not in failed.value.message
+    assert generate(url, BODIES[0]).status == 200
+
+
+def assert_killed_member_is_told(service: Service, url: str) -> None:
+    answers: list[Answer] = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(generate(url, LONG))) for _ in range(3)
+    ]
+    for thread in asking:
+        thread.start()
+    assert until(lambda: get(url, "/status").body["num_running"] == 3)
+    os.kill(pid_of(service, "bora"), signal.SIGKILL)
+    for thread in asking:
+        thread.join(20.0)
+    assert [answer.status // 100 for answer in answers] == [5, 5, 5]
+    assert all("member 'bora'" in answer.error["message"] for answer in answers)
+
+    started = time.monotonic()
+    later = generate(url, BODIES[0])
+    status = get(url, "/status")
+    assert time.monotonic() - started < 1.0
+    assert later.status == status.status == 503
+    assert "member 'bora' died" in later.error["message"]
+    assert status.body["status"] == "failed"
+    assert get(url, "/health/ready").status == 503
+    assert get(url, "/health/live").status == 200
+    print(later.error["message"])

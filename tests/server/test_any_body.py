@@ -1,0 +1,93 @@
+"""Any JSON at all gets an answer or the one error body, and never a status of 5xx."""
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.client import generate
+
+TEXT = st.one_of(
+    st.sampled_from(["the cat", "", "\x00", "\ud800", "user", "<|end|>", "<0x41>", "\U000f0000"]),
+    st.text(st.characters(), max_size=8),  # lone surrogates, too
+)
+NUMBERS = st.one_of(
+    st.sampled_from([0, -1, 1, 2**31, 2**63, 2**64, 10**30, 1e-320, 1e-8, 1e308, True, -0.0]),
+    st.integers(),
+    st.floats(),
+)
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), NUMBERS, TEXT),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def mostly(likely: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """What belongs there nearly always, else anything."""
+    return st.integers(0, 29).flatmap(lambda n: likely if n else ANYTHING)
+
+
+EDGES = [0.0, 1e-320, 1e-8, 0.5, 1.0]
+WORDS = st.one_of(st.text("the cat\n\x00é👍", min_size=1, max_size=20), st.just("<|end|>"))
+MESSAGES = st.fixed_dictionaries(
+    {"role": mostly(st.sampled_from(["user", "assistant", "</s>"])), "content": mostly(WORDS)}
+)
+BODIES = st.fixed_dictionaries(
+    {
+        "messages_list": mostly(
+            st.lists(st.lists(MESSAGES, min_size=1, max_size=3), min_size=1, max_size=3)
+        ),
+        "max_new_tokens": mostly(st.integers(3, 8)),
+    },
+    optional={
+        "max_length": mostly(st.sampled_from([None, 100, 10**30])),
+        "min_new_tokens": mostly(st.integers(0, 3)),
+        "apply_chat_template": mostly(st.booleans()),
+        "until": mostly(st.one_of(WORDS, st.lists(WORDS, max_size=3))),
+        "temperature": mostly(st.sampled_from([*EDGES, 100, 1])),
+        "top_k": mostly(st.sampled_from([0, 1, 5, 10**5, 10**30])),
+        "top_p": mostly(st.sampled_from(EDGES[1:])),
+        "min_p": mostly(st.sampled_from(EDGES)),
+        "seed": mostly(st.one_of(st.none(), st.integers(-(2**63), 2**64 - 1))),
+        "ignore_eos": mostly(st.booleans()),
+    },
+)
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(body=st.one_of(BODIES, BODIES, ANYTHING))
+def test_any_json_is_answered_or_refused(url: str, body: Any) -> None:
+    answer = generate(url, body)
+    if answer.status == 200:
+        assert len(answer.body["response"]) == len(body["messages_list"])
+    else:
+        assert answer.status == 400, (answer, json.dumps(body))
+        assert answer.error["message"]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(body=st.binary(max_size=30))
+def test_any_bytes_are_refused(url: str, body: bytes) -> None:
+    answer = generate(url, body)
+    assert answer.status == 400
+    assert answer.error["message"]
+
+
+def test_both_outcomes_are_reached(url: str) -> None:
+    """Guards the strategy above: it must not be refused throughout."""
+    statuses: set[int] = set()
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(body=BODIES)
+    def send(body: Any) -> None:
+        statuses.add(generate(url, body).status)
+
+    send()
+    assert statuses == {200, 400}
