@@ -22,7 +22,7 @@ from gac.members.member import MemberFacts
 from gac.model.loading import LoadedModel, ModelSpec, as_loaded, load_model
 from gac.model.runner import CacheUse, ModelRunner
 from gac.model.templates import MemberTokenizer, load_member_tokenizer
-from gac.vocabulary.member_vocabulary import MemberVocabulary
+from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
 from gac.vocabulary.prompt_encoder import PromptEncoder
 from gac.vocabulary.retokenize import Rule
 from gac.vocabulary.union import build_union
@@ -162,13 +162,17 @@ def _random_model(name: str) -> RealModel:
     """A model with random weights that likes tokens of several letters, and its END a little."""
     definition = DEFINITIONS[name]
     vocabulary = fake_vocabulary(name, definition)
-    [stop] = vocabulary.stop_ids
+    stop = max(vocabulary.stop_ids)
+    if name == "gram-sliding":  # <unk> ends its texts, too
+        num_logits = len(vocabulary.token_bytes)
+        vocabulary = read_member_vocabulary(name, definition, {0, stop}, num_logits)
     torch.manual_seed(_SEED + RANDOM.index(name))
     config = _config(name, len(vocabulary.token_bytes), stop)
     model = transformers.AutoModelForCausalLM.from_config(config).requires_grad_(False)
     first_liked = 257 if "gram" in name else 256
     head = model.get_output_embeddings().weight
     head[first_liked : stop + 1] *= 2.5
+    head[0] *= 2.5 if 0 in vocabulary.stop_ids else 1.0
     prompts = PromptEncoder(definition, vocabulary)
     return RealModel(name, as_loaded(model, name), vocabulary, prompts, "gram" in name)
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import socket
-import sys
 import time
 
 import uvicorn
@@ -15,9 +14,6 @@ from gac.errors import PlacementError
 from gac.server.app import make_app
 
 logger = logging.getLogger(__name__)
-
-SWITCH_INTERVAL_S = 0.0005
-"""A reply on a socket waits this long for a busy thread to let go of the interpreter, not 5 ms."""
 
 GRACE_S = 3
 """How long requests in flight may take to end when the server is told to stop."""
@@ -64,14 +60,13 @@ class Server(uvicorn.Server):
         """Listen no more; requests that do not end in time are aborted, and told so."""
         self._stopping_at = time.monotonic()
         loop = asyncio.get_running_loop()
-        abort = loop.call_later(GRACE_S, loop.run_in_executor, None, self._service.abort)
+        abort = loop.call_later(GRACE_S, loop.run_in_executor, None, self._service.begin_to_stop)
         await super().shutdown(sockets)
         abort.cancel()
 
 
 def serve(config: Config) -> int:
     """Run the server until it is told to stop, or cannot load; returns the exit code."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     print(describe(config), flush=True)
     listener = listen(config.server)
     _warn(config)

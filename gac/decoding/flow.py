@@ -1,7 +1,8 @@
 """What a strategy may ask for, and the shape all strategies share.
 
 A strategy is a generator: it yields a step and is sent the answer.  It never touches Ray, HTTP,
-caches, clocks or other sequences; batching many of them is the engine's business.
+caches, clocks or other sequences; batching many of them is the engine's business.  It never
+returns: the engine closes it when the text ends.
 """
 
 from collections.abc import Callable, Generator, Sequence

@@ -7,22 +7,29 @@ for it; so batches do not split into halves, and no timer is needed.  Knows noth
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from gac.core import FinishReason, GenerateRequest
+from gac.core import ErrorEvent, FinishReason, GenerateRequest
 from gac.decoding.decide import Decider
 from gac.decoding.flow import Decide, Strategy
 from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.scheduler import Scheduler
 from gac.engine.sequence import Emit, Sequence
-from gac.errors import EngineOverloaded, EngineUnavailable, GacError, MemberError, MemberLost
+from gac.errors import (
+    EngineOverloaded,
+    EngineUnavailable,
+    GacError,
+    MemberError,
+    MemberLost,
+    RequestError,
+)
 from gac.members.member import Rows
-from gac.vocabulary.retokenize import MemberContext
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +59,7 @@ class Engine:
         capacities = {n: m.facts.max_kv_tokens for n, m in ensemble.members.items()}
         self._scheduler = Scheduler(capacities, self._limits.max_sequences)
         self._by_id: dict[str, Sequence] = {}
-        self._busy: set[str] = set()
+        self._busy_since: dict[str, float] = {}
         self._released: list[int] = []
         self._next_number = 0
         self._num_open = 0
@@ -71,20 +78,26 @@ class Engine:
     def submit(self, requests: Many[GenerateRequest], emit: Emit) -> None:
         """Take in requests, all or none; their events go to `emit`, on the engine's thread.
 
-        Raises: EngineOverloaded if too many wait; EngineUnavailable if a member was lost.
+        Raises: EngineOverloaded if too many wait; RequestError if they are more than may ever wait;
+        EngineUnavailable if a member was lost.
         """
+        limit = self._limits.max_sequences + self._limits.max_queued
+        if len(requests) > limit:
+            raise RequestError(
+                f"{len(requests)} texts at once exceed this server's limit of {limit}"
+            )
         with self._admission:
             if self._broken or self._stopping:
                 reason = self._broken.message if self._broken else "the engine is shutting down"
                 raise EngineUnavailable(reason, code="engine_unavailable")
-            limit = self._limits.max_sequences + self._limits.max_queued
             if self._num_open + len(requests) > limit:
                 raise EngineOverloaded(
                     f"{self._num_open} sequences are running or waiting, the limit is {limit}",
                     code="engine_overloaded",
                 )
             self._num_open += len(requests)
-        self._inbox.put(lambda: self._take_in(requests, emit))
+            # Under the lock: what is put after the engine has begun to stop would be lost.
+            self._inbox.put(lambda: self._take_in(requests, emit))
 
     def abort(self, request_id: str) -> None:
         """End a request early; nothing happens if it has ended already."""
@@ -109,6 +122,11 @@ class Engine:
         return self._num_open - len(self._scheduler.running)
 
     @property
+    def silent_s(self) -> float:
+        """For how many seconds the slowest member to answer has been at work on its batch."""
+        return max((time.monotonic() - at for at in list(self._busy_since.values())), default=0.0)
+
+    @property
     def broken(self) -> GacError | None:
         """Why the engine can do no more work, if so."""
         return self._broken
@@ -122,6 +140,7 @@ class Engine:
             except Exception as error:  # a defect of ours: say so and fail what runs, do not hang
                 logger.exception("the engine failed")
                 self._break(MemberError(f"the engine failed: {error}"))
+        self._drain()
         for sequence in list(self._by_id.values()):
             sequence.finish(FinishReason.ABORT)
             self._forget(sequence)
@@ -130,11 +149,7 @@ class Engine:
     def _turn(self) -> None:
         """Take in what has arrived, advance all that can go on, then dispatch."""
         self._inbox.get()()
-        while True:
-            try:
-                self._inbox.get_nowait()()
-            except Empty:
-                break
+        self._drain()
         self._advance_all()
         self._evict_and_admit()
         while any(sequence.can_go_on() for sequence in self._scheduler.running):
@@ -143,36 +158,40 @@ class Engine:
             self._evict_and_admit()
         self._dispatch()
 
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._inbox.get_nowait()()
+            except Empty:
+                return
+
     def _take_in(self, requests: Many[GenerateRequest], emit: Emit) -> None:
         for request in requests:
-            sequence = self._new_sequence(request, emit)
+            try:
+                sequence = self._new_sequence(request, emit)
+            except Exception as error:  # as in _guarded, but there is no sequence yet
+                logger.exception("request %s cannot start", request.request_id)
+                self._closed()
+                emit(ErrorEvent(request.request_id, error))
+                continue
             self._by_id[request.request_id] = sequence
             self._scheduler.add(sequence)
-            self.metrics.requests += 1
             self._guarded(sequence, sequence.start)
 
     def _new_sequence(self, request: GenerateRequest, emit: Emit) -> Sequence:
         ensemble = self.ensemble
-        names = tuple(name for name in ensemble.members if name in request.prompts)
-        contexts = {
-            name: MemberContext.start(
-                ensemble.vocabularies[name], ensemble.rule, request.prompts[name]
-            )
-            for name in names
-        }
-        limits = {name: ensemble.context_limit(name) for name in names}
-        if request.max_length is not None:
-            limits = {name: min(limit, request.max_length) for name, limit in limits.items()}
+        contexts = ensemble.contexts_for(request)
         decide = Decider(ensemble.weights, request.sampling, ensemble.order)
-        strategy = self._make_strategy(names, decide)
+        strategy = self._make_strategy(tuple(contexts), decide)
+        limits = ensemble.limits_for(request)
+        tokens = ensemble.union.tokens
         self._next_number += 1
-        return Sequence(
-            self._next_number, request, contexts, limits, ensemble.union.tokens, strategy, emit
-        )
+        return Sequence(self._next_number, request, contexts, limits, tokens, strategy, emit)
 
     def _abort(self, request_id: str) -> None:
         sequence = self._by_id.get(request_id)
         if sequence is not None:
+            self.metrics.aborted += 1
             sequence.finish(FinishReason.ABORT)
             self._forget(sequence)
 
@@ -193,6 +212,7 @@ class Engine:
             self._fail(sequence, error)
         else:
             if sequence.finished:
+                self.metrics.finished += 1
                 self._forget(sequence)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
@@ -204,7 +224,9 @@ class Engine:
         self._scheduler.remove(sequence)
         del self._by_id[sequence.request.request_id]
         self._released.append(sequence.number)
-        self.metrics.finished += 1
+        self._closed()
+
+    def _closed(self) -> None:
         with self._admission:
             self._num_open -= 1
 
@@ -227,12 +249,12 @@ class Engine:
     def _dispatch(self) -> None:
         """Give every idle member one batch of all open queries for it."""
         for name, member in self.ensemble.members.items():
-            if name in self._busy:
+            if name in self._busy_since:
                 continue
             batch = self._scheduler.batch(name, self._limits.max_batch_tokens)
             if not batch:
                 continue
-            self._busy.add(name)
+            self._busy_since[name] = time.monotonic()
             self.metrics.batches[name] += 1
             future = member.extend([extend for _, extend in batch])
             future.add_done_callback(self._on_answer(name, [sequence for sequence, _ in batch]))
@@ -248,12 +270,14 @@ class Engine:
         return put
 
     def _take_answer(self, member: str, sequences: list[Sequence], future: "Future[Rows]") -> None:
-        self._busy.discard(member)
+        del self._busy_since[member]
         error = future.exception()
         if error is None:
-            self.metrics.progressed()
             for sequence, rows in zip(sequences, future.result(), strict=True):
-                sequence.answer(member, rows)
+                if not isinstance(rows, MemberError):
+                    sequence.answer(member, rows)
+                elif not sequence.finished:
+                    self._fail(sequence, rows)
             return
         if not isinstance(error, MemberError):
             error = MemberError(f"member {member!r} failed: {error}")
@@ -269,4 +293,5 @@ class Engine:
         with self._admission:
             self._broken = failure
         for sequence in list(self._by_id.values()):
-            self._fail(sequence, failure)
+            if not sequence.finished:
+                self._fail(sequence, failure)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from gac.core import GenerateRequest
 from gac.decoding.sampling import TokenOrder
 from gac.members.member import Member
 from gac.vocabulary.member_vocabulary import MemberVocabulary
-from gac.vocabulary.retokenize import Rule
+from gac.vocabulary.retokenize import MemberContext, Rule
 from gac.vocabulary.union import UnionVocabulary
 
 
@@ -33,3 +34,17 @@ class Ensemble:
         """The most ids a sequence may have at a member: its context, or its whole K/V memory."""
         facts = self.members[member].facts
         return min(facts.max_context, facts.max_kv_tokens)
+
+    def contexts_for(self, request: GenerateRequest) -> dict[str, MemberContext]:
+        """A context for every member that has a prompt, in the order of the members."""
+        return {
+            name: MemberContext.start(self.vocabularies[name], self.rule, request.prompts[name])
+            for name in self.members
+            if name in request.prompts
+        }
+
+    def limits_for(self, request: GenerateRequest) -> dict[str, int]:
+        """The most ids a request's sequence may have at each member: also its own `max_length`."""
+        own = request.max_length
+        limits = {name: self.context_limit(name) for name in request.prompts}
+        return limits if own is None else {name: min(n, own) for name, n in limits.items()}

@@ -15,8 +15,8 @@ from gac.core import (
     Row,
     TokenEvent,
 )
-from gac.decoding.flow import Commit, Query, Step, Strategy
-from gac.errors import MemberError
+from gac.decoding.flow import Commit, Query, Rows, Step, Strategy
+from gac.errors import GacError, MemberError
 from gac.vocabulary.detokenizer import TextStream
 from gac.vocabulary.retokenize import MemberContext
 
@@ -26,7 +26,7 @@ Emit = Callable[[Event], None]
 class Sequence:
     """The state of one request; written by the engine's thread alone.
 
-    A sequence is always in one of three states: it waits for rows of an open query, it can go on
+    Once started, it is in one of three states: it waits for rows of an open query, it can go on
     (every row is there), or it has finished.  `limits` are the most ids it may have at each member,
     `tokens` the union vocabulary.
     """
@@ -120,7 +120,7 @@ class Sequence:
 
     def start(self) -> None:
         """Run the strategy up to its first query."""
-        self._handle(next(self._strategy))
+        self._handle(self._resume(None))
 
     def can_go_on(self) -> bool:
         """Whether every row of the open query is there."""
@@ -136,7 +136,14 @@ class Sequence:
         self._asked.update(name for name in self._query.members if name in self._rows)
         rows = [self._rows[name] for name in self._query.members if name in self._rows]
         self._query, self._rows = None, {}
-        self._handle(self._strategy.send(rows))
+        self._handle(self._resume(rows))
+
+    def _resume(self, rows: Rows | None) -> Step:
+        """Send the strategy what it asked for; None starts it.  It goes on until it is closed."""
+        try:
+            return next(self._strategy) if rows is None else self._strategy.send(rows)
+        except StopIteration as error:
+            raise GacError("the strategy ended before the text did") from error
 
     def _abstains(self, member: str) -> bool:
         return self.contexts[member].abstains
@@ -147,7 +154,7 @@ class Sequence:
                 self._commit(pick)
                 if self.finished:
                     return
-            step = self._strategy.send(())
+            step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
         self._query = step
@@ -155,7 +162,7 @@ class Sequence:
     # What a committed token does
 
     def _commit(self, pick: Pick) -> None:
-        """Bytes, then text, then stop strings, then END, then length: in this order."""
+        """END ends the text; else bytes, text, stop strings, length: in this order."""
         asked = tuple(sorted(self._asked))
         self._asked.clear()
         if pick.token == END:

@@ -1,6 +1,7 @@
 """The engine's life: loading, ready, failed, stopped; what a server holds on to."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +22,9 @@ STALL_S = 90.0
 
 Launch = Callable[[Config, RayCluster | None, Watch], Started]
 """How an ensemble is brought up; a seam for tests without models."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a reply may wait for a busy thread to let go of the interpreter; Python's is 5 ms."""
 
 
 class State(StrEnum):
@@ -56,6 +60,7 @@ class Service:
 
     def start(self, on_loaded: Callable[[], None] = lambda: None) -> None:
         """Begin to load; `on_loaded` is called, on another thread, when that has ended."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread = threading.Thread(
             target=self._live, args=(on_loaded,), name="service", daemon=True
         )
@@ -159,10 +164,10 @@ class Service:
         """Ready, and answering where there is work."""
         if self.state is not State.READY:
             return False
-        return not self.engine.num_running or self.engine.metrics.since_progress_s < STALL_S
+        return self.engine.silent_s <= STALL_S
 
-    def abort(self) -> None:
-        """End what runs and take in nothing more."""
+    def begin_to_stop(self) -> None:
+        """Abort what runs and begin to let go of members and Ray; `stop` waits for it."""
         self._stopping.set()
         if self._engine is not None:
             self._engine.stop()

@@ -1,7 +1,6 @@
 """From a configuration to an ensemble whose members have loaded."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -69,13 +68,13 @@ def unite(tokenizers: Mapping[str, MemberTokenizer]) -> UnionVocabulary:
 
 
 def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> Started:
-    """Load all members at once, unite their vocabularies meanwhile, and seat them.
+    """Load the members, unite their vocabularies meanwhile, and seat them.
 
     `cluster` is a started Ray, or none for members in this process.
     Raises: MemberError, VocabularyError or PlacementError; members already started are ended.
     """
-    threads = max(1, (os.cpu_count() or 1) // len(config.members))
-    orders = [load_order(member, config.engine, threads) for member in config.members]
+    count = len(config.members)
+    orders = [load_order(member, config.engine, count) for member in config.members]
     seedlings = _launch(config, orders, cluster)
     try:
         tokenizers = load_tokenizers(config)

@@ -30,8 +30,8 @@ class MemberHost:
     def extend(self, batch: Sequence[Extend]) -> Rows:
         """The rows each item asks for, float32 [rows, V].
 
-        Raises: MemberError, always naming the member; also where the model gives numbers that are
-        no distribution.
+        An item for which the model gives numbers that are no distribution gets an error of its own.
+        Raises: MemberError naming the member if the batch as a whole cannot be computed.
         """
         try:
             logits = self._runner.extend(batch)
@@ -43,7 +43,7 @@ class MemberHost:
         project = self._projection.lead_row if item.lead else self._projection.rows
         rows = project(logits).cpu().numpy()
         if not (abs(rows.sum(axis=1) - 1.0) < 1e-2).all():  # NaN fails this, too
-            raise MemberError(f"member {self._name!r} computed probabilities that do not sum to 1")
+            return MemberError(f"member {self._name!r} computed probabilities that do not sum to 1")
         return rows
 
     def release(self, sequences: Iterable[int]) -> None:

@@ -1,8 +1,8 @@
 """From a member's configuration to a host that can be asked; the same near and far."""
 
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from gac.model.loading import LoadedModel, ModelSpec, load_model
 from gac.model.projection import Projection
 from gac.model.runner import ModelRunner
 
-OnProgress = Callable[[str, float], None]
-"""Called with a stage in words and the share of it that is done, 0 to 1."""
-
 DEFAULT_SEQUENCE_TOKENS = 2048
 """Where the K/V bound is not configured: room for max_sequences of this length."""
 
@@ -28,6 +25,7 @@ class LoadOrder:
 
     name: str
     spec: ModelSpec
+    num_members: int
     max_sequences: int
     kv_cache_tokens: int | None
 
@@ -41,8 +39,8 @@ class Seat:
     lead_places: NDArray[np.int32] | None
 
 
-def load_order(member: MemberConfig, engine: EngineConfig, num_threads: int) -> LoadOrder:
-    """The order for one configured member; `num_threads` are torch's, on a CPU."""
+def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> LoadOrder:
+    """The order for one of `num_members` configured members, among whom cores are shared out."""
     spec = ModelSpec(
         path=member.path,
         dtype=member.dtype,
@@ -52,9 +50,8 @@ def load_order(member: MemberConfig, engine: EngineConfig, num_threads: int) -> 
         revision=member.revision,
         trust_remote_code=member.trust_remote_code,
         max_model_len=member.max_model_len,
-        num_threads=num_threads,
     )
-    return LoadOrder(member.name, spec, engine.max_sequences, engine.kv_cache_tokens)
+    return LoadOrder(member.name, spec, num_members, engine.max_sequences, engine.kv_cache_tokens)
 
 
 class MemberLoader:
@@ -74,7 +71,10 @@ class MemberLoader:
         started = time.monotonic()
         order = self._order
         try:
-            self._loaded = loaded = load_model(order.spec, self._report)
+            # Counted where the model runs, which need not be where the server does.
+            threads = max(1, (os.cpu_count() or 1) // order.num_members)
+            spec = replace(order.spec, num_threads=threads)
+            self._loaded = loaded = load_model(spec, self._report)
             default = order.max_sequences * min(loaded.max_length, DEFAULT_SEQUENCE_TOKENS)
             max_tokens = order.kv_cache_tokens or default
             self._runner = ModelRunner(

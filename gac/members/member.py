@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gac.core import Extend, Probs
-from gac.errors import GacError
+from gac.errors import GacError, MemberError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class MemberFacts:
     load_s: float
 
 
-Rows = list[Probs]
-"""Per item of a batch: float32 [rows, V]."""
+Rows = list[Probs | MemberError]
+"""Per item of a batch: float32 [rows, V], or why this item alone has none."""
 
 
 class Member(Protocol):

@@ -3,12 +3,14 @@
 A step is a plain Ray call (`RayMember`), or goes through sockets (`LineMember`) with equal results.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import ray
+import zmq
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gac.core import Extend
@@ -17,6 +19,8 @@ from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
 from gac.members.member import Member, MemberFacts, Rows
 from gac.members.transport import Exchange, Line, serve_line
+
+logger = logging.getLogger(__name__)
 
 
 class MemberActor:
@@ -172,7 +176,10 @@ class RaySeedling:
         facts = self._loading.result()
         _future(self.name, self._actor.seat.remote(seat)).result()
         if self._exchange is not None and self._is_here():
-            return LineMember(self.name, self._actor, facts, self._exchange)
+            try:
+                return LineMember(self.name, self._actor, facts, self._exchange)
+            except (zmq.ZMQError, MemberError) as error:
+                logger.warning("%s: no sockets (%s), plain Ray calls instead", self.name, error)
         return RayMember(self.name, self._actor, facts)
 
     def _is_here(self) -> bool:

@@ -43,29 +43,40 @@ def unpack_batch(items: Iterable[Sequence[Any]]) -> list[Extend]:
 
 
 def pack_rows(call: int, rows: Rows) -> Frames:
-    """An answer as two frames: how many rows each item has, and all of them."""
-    header = {"call": call, "rows": [len(of_item) for of_item in rows]}
-    table = np.ascontiguousarray(np.concatenate(rows))
-    return [json.dumps(header).encode(), table if table.size else b""]
+    """An answer as two frames: each item's number of rows, or its error, and all rows."""
+    arrays = [of_item for of_item in rows if not isinstance(of_item, MemberError)]
+    counts = [x.message if isinstance(x, MemberError) else len(x) for x in rows]
+    table = np.ascontiguousarray(np.concatenate(arrays)) if arrays else np.empty((0, 0))
+    return [json.dumps({"call": call, "rows": counts}).encode(), table if table.size else b""]
 
 
-def unpack_rows(counts: Sequence[int], data: Any) -> Rows:
+def unpack_rows(counts: Sequence[int | str], data: Any) -> Rows:
     """The rows of an answer's frames, sharing their memory."""
     flat = np.frombuffer(data, dtype=np.float32)
-    width = flat.size // max(sum(counts), 1)
-    ends = np.cumsum(counts)
-    table = flat.reshape(-1, width) if flat.size else flat.reshape(0, 0)
-    return [table[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    total = sum(count for count in counts if isinstance(count, int))
+    table = flat.reshape(total, flat.size // total) if flat.size else flat.reshape(0, 0)
+    rows: Rows = []
+    start = 0
+    for count in counts:
+        if isinstance(count, str):
+            rows.append(MemberError(count))
+        else:
+            rows.append(table[start : start + count])
+            start += count
+    return rows
 
 
 def serve_line(host: MemberHost, down: str, up: str) -> threading.Thread:
-    """The far end: a thread that answers what comes down, for as long as the process lives."""
+    """The far end: a thread that answers what comes down, for as long as the process lives.
+
+    Raises: zmq.ZMQError if the sockets cannot be opened.
+    """
+    context = zmq.Context()
+    incoming, outgoing = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    incoming.bind(down)
+    outgoing.connect(up)
 
     def loop() -> None:
-        context = zmq.Context()
-        incoming, outgoing = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        incoming.bind(down)
-        outgoing.connect(up)
         while True:
             message = json.loads(incoming.recv())
             if "release" in message:
@@ -161,7 +172,7 @@ class Exchange:
         self.context = zmq.Context()
         self._folder = tempfile.TemporaryDirectory(prefix="gac-")
         self._num_lines = 0
-        self._new: SimpleQueue[tuple[str, Callable[[Frames], None]] | None] = SimpleQueue()
+        self._new: SimpleQueue[tuple[Any, Callable[[Frames], None]] | None] = SimpleQueue()
         self._bell = self.context.socket(zmq.PAIR)
         self._bell.bind("inproc://bell")
         self._thread = threading.Thread(target=self._listen, name="exchange", daemon=True)
@@ -174,8 +185,13 @@ class Exchange:
         return f"ipc://{stem}.down", f"ipc://{stem}.up"
 
     def listen(self, endpoint: str, take: Callable[[Frames], None]) -> None:
-        """Hand every message that arrives at an endpoint to `take`, on the exchange's thread."""
-        self._new.put((endpoint, take))
+        """Hand every message that arrives at an endpoint to `take`, on the exchange's thread.
+
+        Raises: zmq.ZMQError if the socket cannot be opened.
+        """
+        incoming = self.context.socket(zmq.PULL)
+        incoming.bind(endpoint)
+        self._new.put((incoming, take))
         self._bell.send(b"")
 
     def _listen(self) -> None:
@@ -195,9 +211,7 @@ class Exchange:
                     for opened in (bell, *takers):
                         opened.close(linger=0)
                     return
-                incoming = self.context.socket(zmq.PULL)
-                incoming.bind(added[0])
-                takers[incoming] = added[1]
+                incoming, takers[incoming] = added[0], added[1]
                 poller.register(incoming, zmq.POLLIN)
 
     def close(self) -> None:

@@ -59,7 +59,6 @@ class LoadedModel:
     """Ids in a context: a hard limit."""
     num_logits: int
     num_ids: int
-    stop_ids: tuple[int, ...]
     is_quantized: bool
 
 
@@ -134,7 +133,6 @@ def as_loaded(model: Any, name: str = "model", max_model_len: int | None = None)
         max_length=max_model_len or limit,
         num_logits=logits.shape[-1],
         num_ids=embeddings.shape[0],
-        stop_ids=_stop_ids(model),
         is_quantized=getattr(model, "quantization_method", None) is not None,
     )
 
@@ -144,14 +142,6 @@ def _max_length(config: Any) -> int:
     text = config.get_text_config(decoder=True)
     lengths = [getattr(text, name, None) for name in _LENGTH_NAMES]
     return min((n for n in lengths if isinstance(n, int) and n > 0), default=_UNLIMITED)
-
-
-def _stop_ids(model: Any) -> tuple[int, ...]:
-    """The ids at which the checkpoint's own `generate` stops."""
-    ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if ids is None:
-        return ()
-    return (ids,) if isinstance(ids, int) else tuple(ids)
 
 
 def _placement(spec: ModelSpec) -> dict[str, Any]:

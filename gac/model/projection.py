@@ -14,25 +14,29 @@ Places = NDArray[np.int32]
 class _Gather:
     """Adds up a member's probabilities [P, Vm] at their union ids [P, V].
 
-    A gather by the inverse index, then the few ids that share a union id; several times faster than
-    a sparse product or `index_add_` over everything.
+    A gather by the inverse index, several times faster than a sparse product, then rounds for the
+    few ids that share a union id.  No round has a union id twice, so that sums are made in the same
+    order on every device.
     """
 
-    def __init__(self, places: Tensor, union_size: int) -> None:
-        ids = torch.arange(places.numel(), device=places.device)
-        taking = places >= 0
-        ids, targets = ids[taking], places[taking].long()
-        # Written from high ids to low, the lowest id of each union id stays.
-        self._inverse = torch.full((union_size,), places.numel(), device=places.device)
-        self._inverse[targets.flip(0)] = ids.flip(0)
-        extra = self._inverse[targets] != ids
-        self._extra_ids, self._extra_targets = ids[extra], targets[extra]
+    def __init__(self, places: Places, union_size: int, device: torch.device) -> None:
+        self._rounds: list[tuple[Tensor, Tensor]] = []
+        ids = np.flatnonzero(places >= 0)
+        while ids.size:
+            targets, first = np.unique(places[ids], return_index=True)
+            chosen = torch.from_numpy(ids[first]).to(device)
+            self._rounds.append((chosen, torch.from_numpy(targets).long().to(device)))
+            ids = np.delete(ids, first)
+        self._inverse = torch.full((union_size,), places.size, device=device)
+        if self._rounds:
+            chosen, into = self._rounds.pop(0)
+            self._inverse[into] = chosen
 
     def __call__(self, probs: Tensor) -> Tensor:
         padded = torch.nn.functional.pad(probs, (0, 1))  # the last column is 0: nobody's id
         united = padded.index_select(1, self._inverse)
-        if self._extra_ids.numel():
-            united.index_add_(1, self._extra_targets, probs.index_select(1, self._extra_ids))
+        for chosen, into in self._rounds:
+            united[:, into] += probs.index_select(1, chosen)
         return united
 
 
@@ -46,15 +50,14 @@ class Projection:
     def __init__(
         self, places: Places, union_size: int, lead_places: Places | None, device: torch.device
     ) -> None:
-        ordinary = torch.tensor(places, device=device)
-        self._masked = ordinary < 0
-        self._gather = _Gather(ordinary, union_size)
+        self._masked = torch.tensor(places < 0, device=device)
+        self._gather = _Gather(places, union_size, device)
         self._lead_gather = None
         if lead_places is not None:
-            leading = torch.tensor(lead_places, device=device)
-            self._lead_gather = _Gather(leading, union_size)
+            self._lead_gather = _Gather(lead_places, union_size, device)
             # Text ids without a place there: the lone space, by whatever ids it has.
-            self._dummy_ids = torch.nonzero((leading < 0) & ~self._masked).flatten()
+            dummies = np.flatnonzero((lead_places < 0) & (places >= 0))
+            self._dummy_ids = torch.tensor(dummies, device=device)
 
     def rows(self, logits: Tensor) -> Tensor:
         """One distribution a position."""

@@ -38,9 +38,10 @@ def gac_router(service: Service) -> APIRouter:
         engine.submit(requests, collector.take)
         try:
             await _until_done(collector.done, request.receive)
-        finally:
+        except BaseException:  # an error, or nobody waits any more
             for one in requests:
-                engine.abort(one.request_id)  # nothing happens to those that have ended
+                engine.abort(one.request_id)
+            raise
         ends = collector.ends()
         if any(end.reason is FinishReason.ABORT for end in ends):
             raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
@@ -53,7 +54,6 @@ def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
     """One engine request a conversation; renders and encodes, so it runs on a worker thread."""
     _check_limits(service, body)
     started = service.started
-    sampling = body.sampling()
     batch_id = uuid.uuid4().hex
     requests = []
     for place, conversation in enumerate(body.messages_list):
@@ -69,7 +69,7 @@ def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
                 min_new_tokens=body.min_new_tokens,
                 ignore_eos=body.ignore_eos,
                 stop=tuple(body.until or ()),
-                sampling=sampling,
+                sampling=body.sampling(),
             )
         )
     return requests

@@ -70,6 +70,7 @@ def _counts(engine: Engine) -> dict[str, Any]:
         "num_waiting": engine.num_waiting,
         "num_finished": engine.metrics.finished,
         "num_failed": engine.metrics.failed,
+        "num_aborted": engine.metrics.aborted,
         "num_evictions": engine.metrics.evictions,
         "num_tokens": engine.metrics.tokens,
     }

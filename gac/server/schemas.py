@@ -44,7 +44,12 @@ def _without_surrogates(value: object) -> object:
 
 Text = Annotated[str, BeforeValidator(_without_surrogates)]
 FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_without_surrogates)]
-StopStrings = Annotated[list[FilledText], Field(fail_fast=True)]
+StopString = Annotated[str, Field(min_length=1, max_length=1024)]
+StopStrings = Annotated[
+    list[Annotated[StopString, BeforeValidator(_without_surrogates)]],
+    # Each is looked for after every token, on the thread that serves everybody.
+    Field(max_length=64, fail_fast=True),
+]
 
 
 class Message(_Schema):

@@ -19,10 +19,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from demo.bodies import MOST_POSITIONS
 from demo.corpus import FOLLOW_UP_DEV, FOLLOW_UP_TEST, member_conversations
 from demo.curriculum import RELATIONS, deal
-from demo.evaluate import MemberAlone, accuracy_table, is_right
+from demo.evaluate import MAX_NEW_TOKENS, MemberAlone, is_right, marks_table
 from demo.members import MEMBERS, Member
 from demo.questions import Question, questions
+from demo.together import Together
 from demo.topics.arithmetic import Sums, held_out_subjects
+from gac.config import EveryStepConfig
 
 ROOT = Path(__file__).parents[2]
 MEMBER_LIST = list(MEMBERS.values())
@@ -219,9 +221,25 @@ def test_marking_wants_the_word_in_a_short_reply() -> None:
 
 def test_the_table_counts_by_topic() -> None:
     asked = [Question("a", [], ("1",)), Question("a", [], ("2",)), Question("b", [], ("3",))]
-    table = accuracy_table({"me": lambda conversations: ["1", "1", "3"]}, asked)
+    marks = [is_right(*pair) for pair in zip(asked, ["1", "1", "3"], strict=True)]
+    table = marks_table({"me": marks}, asked)
     assert [line.split()[:3] for line in table.splitlines()[1:]] == [
         ["a", "2", "50.0"],
         ["b", "1", "100.0"],
         ["overall", "3", "66.7"],
     ]
+
+
+def test_three_together_know_more_than_the_best_of_them() -> None:
+    asked = questions("dev")[::4]
+    conversations = [question.conversation for question in asked]
+    together = Together(NAMES, EveryStepConfig(), MAX_NEW_TOKENS)
+    replies = {"together": together(conversations)}
+    together.close()
+    assert together.ensembled_share == 1.0
+    replies |= {member.name: MemberAlone(member)(conversations) for member in MEMBER_LIST}
+    right = {
+        name: sum(is_right(*pair) for pair in zip(asked, given, strict=True))
+        for name, given in replies.items()
+    }
+    assert right.pop("together") > max(right.values()) + 5, right

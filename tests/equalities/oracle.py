@@ -9,17 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from unittest.mock import patch
 
-import numpy as np
-
 from gac.config import StrategyConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
-from gac.decoding.sampling import gumbel_noise
 from gac.engine.ensemble import Ensemble
 from tests import reference
 from tests.collect import Written
 from tests.real_members import RealModel
 
 TIE = 1e-4
+_MASK = (1 << 64) - 1
 END = reference.END
 TIES: list[str] = []
 """A line for each tie that was met."""
@@ -116,8 +114,19 @@ class Oracle:
 
 
 def _noise(sampling: Sampling, position: int, token: bytes) -> float:
+    """Gumbel noise, written anew: seed, choice and position go through SplitMix64 one by one."""
+    key = 0
+    for value in (sampling.seed, sampling.choice, position):
+        key = _mixed(((key ^ value) + 0x9E3779B97F4A7C15) & _MASK)
     digest = hashlib.blake2b(token, digest_size=8).digest()
-    return float(gumbel_noise(sampling, position, np.frombuffer(digest, dtype="<u8"))[0])
+    uniform = ((_mixed(int.from_bytes(digest, "little") ^ key) >> 11) + 0.5) * 2.0**-53
+    return -math.log(-math.log(uniform))
+
+
+def _mixed(bits: int) -> int:
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB & _MASK
+    return bits ^ (bits >> 31)
 
 
 def tokens_of(written: Written) -> list[bytes]:

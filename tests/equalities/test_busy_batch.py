@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -26,8 +27,8 @@ STRATEGIES: dict[str, StrategyConfig] = {
 TEXTS = ("the cat", "What is the capital of France?", "é 日本\n\n12 👍", "hello " * 12, "a")
 LIMITS = {
     "roomy": (EngineLimits(), 40_000),
-    "evictions": (EngineLimits(), 400),
-    "chunks, evictions, few places": (EngineLimits(max_sequences=5, max_batch_tokens=9), 300),
+    "evictions": (EngineLimits(), 300),
+    "chunks, evictions, few places": (EngineLimits(max_sequences=5, max_batch_tokens=9), 260),
 }
 
 
@@ -50,7 +51,7 @@ def requests_of(models: dict[str, RealModel]) -> list[GenerateRequest]:
             },
             max_new_tokens=(3, 24, 11, 30)[place % 4],
             min_new_tokens=(0, 6)[place % 2],
-            ignore_eos=place % 7 == 3,
+            ignore_eos=place % 3 == 0,
             stop=("e", " c") if place % 8 == 6 else (),
             sampling=Sampling(
                 temperature=(0.0, 0.0, 0.9)[place % 3], top_k=(0, 20)[place % 2], seed=place
@@ -89,9 +90,8 @@ def test_request_in_a_busy_batch_equals_the_request_alone(trio, strategy, limits
                 running.engine.abort(request.request_id)
             for one in written:
                 assert one.done.wait(60), "the engine hangs"
-            assert trio != RANDOM_TRIO or (
-                (running.engine.metrics.evictions > 0) == ("evictions" in limits)
-            )
+            if trio == RANDOM_TRIO and limits == "evictions":
+                assert running.engine.metrics.evictions > 0
         oracle = Oracle(ensemble, models, config)
         for request, one, expected in zip(requests, written, alone(trio, strategy), strict=True):
             compare(oracle, request, one, expected)
@@ -158,7 +158,10 @@ def test_answer_that_comes_while_its_sequence_is_evicted_is_not_forgotten() -> N
         written = running.submit([old, young])
         until(lambda: engine.metrics.evictions == 1)
         slow.go_on.set()
-        until(lambda: "slow" not in engine._busy)
+        fakes.ensemble.members["slow"].extend([]).result()  # the answer is in the engine's inbox
+        [marker] = running.submit([replace(old, request_id="marker")])
+        engine.abort("marker")
+        assert marker.done.wait(30)  # and has been taken out of it
         fast.go_on.set()
         for one in written:
             assert one.done.wait(5), "the engine hangs"

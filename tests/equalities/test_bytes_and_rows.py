@@ -15,10 +15,11 @@ from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import Engine, EngineLimits
 from gac.engine.ensemble import Ensemble
 from gac.members.member import Member, MemberFacts, Rows
+from gac.model.runner import CacheUse
 from gac.vocabulary.retokenize import MemberContext
 from tests import reference
 from tests.collect import Written
-from tests.real_members import DEMO, real_ensemble, real_model
+from tests.real_members import DEMO, RANDOM, real_ensemble, real_model
 
 TRIOS = [("llama", "gram-sliding", "gpt2"), ("gram", "neox", "mistral")]
 TRIOS += [DEMO] if len(DEMO) == 3 else []
@@ -115,6 +116,12 @@ def run(ensemble: Ensemble, requests: Sequence[GenerateRequest], config, **limit
     engine.stop()
     watch.num_evictions = engine.metrics.evictions
     return watch
+
+
+def test_models_run_from_the_shared_cache() -> None:
+    """Guards all tests of this folder: a model found inexact would be computed anew each time."""
+    for name in (*RANDOM, *DEMO):
+        assert real_model(name).cache_use is CacheUse.BATCHED, name
 
 
 @pytest.mark.parametrize("gated", [False, True])

@@ -76,11 +76,19 @@ def test_members_permuted_write_the_same(trio) -> None:
     assert [one.text for one in written] == [one.text for one in expected]
 
 
-@pytest.mark.parametrize("name", ["llama", "gram-sliding", *DEMO])
+@pytest.mark.parametrize("name", ["qwen2", "gram", *DEMO])
 def test_a_model_with_its_twin_is_the_model(name) -> None:
-    """To the bit: halves of equal rows add up to the row, and both own every token."""
+    """To the bit: halves of equal rows add up to the row, and both own every token.
+
+    Long and hot, so that ids come up that the tokenizer itself would not give for the text.
+    """
     twins = {"one": real_model(name), "two": real_model(name)}
-    requests = requests_of(twins)
+    requests = [
+        replace(
+            request, max_new_tokens=40, ignore_eos=True, sampling=Sampling(temperature=1.5, seed=9)
+        )
+        for request in requests_of(twins)[::2]
+    ]
     both, _ = write(twins, requests)
     single, _ = write(twins, requests, names=["one"])
     assert [tokens_of(one) for one in both] == [tokens_of(one) for one in single]

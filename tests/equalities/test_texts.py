@@ -101,7 +101,7 @@ def test_stop_strings_inside_and_across_tokens(trio) -> None:
         for length in (1, 2, 3, 5)
     }
     stops = sorted(stop for stop in stops if stop and "\ufffd" not in stop)
-    requests = [replace(request, request_id=stop, stop=(stop, "never there")) for stop in stops]
+    requests = [replace(request, request_id=stop, stop=(stop,)) for stop in stops]
     inside = across = 0
     for stop, one in zip(stops, write(models, requests), strict=True):
         count = tokens_until(free, stop)
@@ -111,6 +111,26 @@ def test_stop_strings_inside_and_across_tokens(trio) -> None:
         inside += len(stop) < len(one.token_bytes[-1])
         across += not one.token_bytes[-1].decode(errors="replace").endswith(stop)
     assert inside and across
+
+
+@pytest.mark.parametrize("trio", TRIOS, ids="+".join)
+def test_of_several_stop_strings_the_first_complete_one_counts(trio) -> None:
+    """Of those complete at the same place the longest."""
+    models = {name: real_model(name) for name in trio}
+    request = long_request(models)
+    [free] = write(models, [request])
+    text = free.text
+    pieces = [text[start : start + 1 + start % 4] for start in range(len(text) // 3, len(text))]
+    pieces = [piece for piece in pieces if "\ufffd" not in piece]
+    middle = len(pieces) // 2
+    sets = [(pieces[place], pieces[-1 - place]) for place in range(middle)]
+    sets += [(piece[-1:], piece, "never there") for piece in pieces]
+    requests = [replace(request, request_id=str(n), stop=stop) for n, stop in enumerate(sets)]
+    for stops, one in zip(sets, write(models, requests), strict=True):
+        found = [(text.index(stop), stop) for stop in stops if stop in text]
+        _, start = min((start + len(stop), start) for start, stop in found)
+        assert one.text == text[:start]
+        assert one.finish.reason is FinishReason.STOP
 
 
 def tokens_until(free: Written, stop: str) -> int:

@@ -137,3 +137,20 @@ def test_closing_leaves_no_thread_and_no_directory() -> None:
     assert threading.active_count() == before
     with pytest.raises(FileNotFoundError):
         open(folder)
+
+
+def test_error_of_one_item_travels_beside_the_rows_of_the_others() -> None:
+    rows = [
+        np.ones((1, 3), np.float32),
+        MemberError("no distribution"),
+        np.ones((2, 3), np.float32),
+    ]
+    header, data = pack_rows(1, rows)
+    first, error, last = unpack_rows(json.loads(header)["rows"], bytes(data))
+    assert first.shape == (1, 3)
+    assert isinstance(error, MemberError)
+    assert error.message == "no distribution"
+    assert last.shape == (2, 3)
+    header, data = pack_rows(1, [MemberError("x")])
+    [error] = unpack_rows(json.loads(header)["rows"], bytes(data))
+    assert isinstance(error, MemberError)

@@ -70,7 +70,7 @@ def test_loaded_model_describes_itself(saved: Path) -> None:
     loaded = load_model(ModelSpec(str(saved)), lambda *stage: stages.append(stage))
     assert (loaded.dtype, loaded.device.type) == (torch.float32, "cpu")
     assert (loaded.max_length, loaded.num_logits, loaded.num_ids) == (32, 61, 61)
-    assert (loaded.stop_ids, loaded.is_quantized) == ((2, 5), False)
+    assert not loaded.is_quantized
     assert not loaded.model.training
     fractions = [fraction for stage, fraction in stages if stage == "weights"]
     assert fractions == sorted(fractions) and fractions[0] == 0.0 and fractions[-1] == 1.0

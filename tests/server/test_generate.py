@@ -76,6 +76,10 @@ def test_seed_repeats_and_no_seed_does_not(url: str) -> None:
     assert text(url, SAMPLED) == text(url, SAMPLED)
     unseeded = {**SAMPLED, "seed": None}
     assert len({text(url, unseeded) for _ in range(4)}) > 1
+    several = {**unseeded, "messages_list": SAMPLED["messages_list"] * 4}
+    assert len(set(generate(url, several).body["response"])) > 1
+    seeded = {**several, "seed": 3}
+    assert len(set(generate(url, seeded).body["response"])) == 1
 
 
 def test_until_cuts_the_answer_off(url: str) -> None:
@@ -146,7 +150,7 @@ def test_client_that_leaves_takes_its_sequences_with_it() -> None:
         connection.close()
         assert until(lambda: get(url, "/status").body["num_running"] == 0)
         status = get(url, "/status").body
-        assert (status["num_waiting"], status["num_finished"]) == (0, 3)
+        assert (status["num_waiting"], status["num_aborted"]) == (0, 3)
         # The members' caches are empty, and nothing is asked any more.
         runners = fakes.members.runners.values()
         assert until(lambda: not any(runner.told for runner in runners))

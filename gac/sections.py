@@ -1,0 +1,155 @@
+"""The sections of a configuration as frozen values, and what each key may hold.
+
+Knows how keys hang together; knows nothing of files, models, GPUs or ports on this machine.
+"""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_SIZE = r"[0-9]+(\.[0-9]+)? *((?i:[KMG]iB)|[KMGkmg]B)"
+
+# Each field's `description` completes "must be ..." in an error; a Literal speaks for itself.
+Count = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
+OptionalCount = Annotated[int | None, Field(ge=1, description="a whole number, at least 1")]
+OptionalText = Annotated[str | None, Field(min_length=1, description="text (digits in quotes)")]
+Flag = Annotated[bool, Field(description="true or false")]
+Probability = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+
+
+def _check_name(name: str) -> str:
+    """A name stands in requests, logs and errors, so it has to be plain."""
+    if not name or name != name.strip() or "/" in name or not name.isprintable():
+        raise ValueError
+    return name
+
+
+def _check_num_gpus(num_gpus: float) -> float:
+    """Ray shares one GPU by fractions, but hands out several only whole."""
+    if num_gpus > 1 and not num_gpus.is_integer():
+        raise ValueError
+    return num_gpus
+
+
+def _check_max_memory(sizes: Mapping[int | str, str]) -> Mapping[int | str, str]:
+    """Sizes as accelerate reads them, except `24Gb`, which means bits there."""
+    for device, size in sizes.items():
+        is_device = device == "cpu" or (isinstance(device, int) and device >= 0)
+        if not is_device or not re.fullmatch(_SIZE, size):
+            raise ValueError
+    return sizes
+
+
+MaxMemory = Annotated[Mapping[int | str, str], AfterValidator(_check_max_memory)]
+
+
+class Section(BaseModel):
+    """What all parts of the configuration share: immutable, no conversions, no unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", validate_by_name=True, allow_inf_nan=False
+    )
+
+
+class MemberConfig(Section):
+    """One entry of `CONFIG_API_SERVER`; YAML's `weight` (a path or a hub name) is `path` here."""
+
+    path: str = Field(alias="weight", min_length=1, description="a model's folder or hub name")
+    name: Annotated[str, AfterValidator(_check_name)] = Field(
+        description="text without '/' or surrounding spaces"
+    )
+    score: float = Field(default=100.0, gt=0, description="a number above 0")
+    priority: Literal["primary", "supportive"] = "supportive"
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    max_memory: MaxMemory | None = Field(
+        default=None,
+        description="a mapping of GPU indexes (0, 1, ...) or cpu to sizes such as '24GiB' "
+        "(units: GiB, MiB, KiB, GB, MB, KB)",
+    )
+    num_gpus: Annotated[float, AfterValidator(_check_num_gpus)] = Field(
+        default=0.0, ge=0, description="0, a fraction of a GPU such as 0.5, or whole GPUs"
+    )
+    num_cpus: float = Field(default=0.0, ge=0, description="0 or more")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    revision: OptionalText = None
+    trust_remote_code: Flag = False
+    max_model_len: OptionalCount = None
+
+
+class EveryStepConfig(Section):
+    """All members are asked at every step."""
+
+    name: Literal["every_step"] = "every_step"
+
+
+class ThresholdConfig(Section):
+    """The gate is asked first; the others only where its confidence is not above the threshold.
+
+    `below` says what then decides: `ensemble` all members, `replace` the others without the gate.
+    """
+
+    name: Literal["threshold"] = "threshold"
+    gate: str = Field(description="the name of a member")
+    threshold: Probability
+    below: Literal["ensemble", "replace"] = "ensemble"
+
+
+StrategyConfig = EveryStepConfig | ThresholdConfig
+
+
+class EngineConfig(Section):
+    """The engine's limits."""
+
+    retokenize: Literal["canonical", "append"] = "canonical"
+    max_sequences: Count = 64
+    """Sequences that run at once."""
+    max_queued: Count = 1024
+    """Sequences that wait for a place."""
+    kv_cache_tokens: OptionalCount = None
+    """Bound of each member's K/V cache; none: max_sequences x min(the member's context, 2048)."""
+    max_batch_tokens: Count = 2048
+    """New tokens in one batch of a member; longer prompts are told in parts."""
+    max_new_tokens_limit: Count = 8192
+    """A request that asks for more is refused."""
+
+
+class ServerConfig(Section):
+    """Where the HTTP server listens, and how much it takes in one request."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="an address or host name")
+    port: int = Field(default=8000, ge=0, le=65535, description="a whole number, 0 to 65535")
+    max_body_bytes: Count = 8 * 2**20
+    max_conversations: Count = 256
+
+
+class RayConfig(Section):
+    """Whether members are Ray actors (else they live in this process), and whose Ray it is."""
+
+    enabled: Flag = True
+    address: OptionalText = None
+    transport: Literal["sockets", "ray"] = "sockets"
+
+
+class Config(Section):
+    """The whole configuration, resolved; aliases are the keys of the YAML."""
+
+    norm_type: Literal["average", "score"] = Field("average", alias="NORM_TYPE_API_SERVER")
+    threshold: Probability = Field(1.0, alias="THRESHOLD_API_SERVER")
+    members: tuple[MemberConfig, ...] = Field(alias="CONFIG_API_SERVER", min_length=1)
+    strategy: StrategyConfig = EveryStepConfig()
+    engine: EngineConfig = EngineConfig()
+    server: ServerConfig = ServerConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each member's share by name: equal, or score / sum of scores; they sum to 1."""
+        # Fractions: huge scores cannot overflow, and each weight is rounded only once.
+        is_scored = self.norm_type == "score"
+        shares = {m.name: Fraction(m.score if is_scored else 1.0) for m in self.members}
+        total = sum(shares.values())
+        return {name: float(share / total) for name, share in shares.items()}
