@@ -179,7 +179,7 @@ class Service:
             if self._started is not None:
                 for member in self._started.ensemble.members.values():
                     last_first.callback(member.close)
-            last_first.callback(self.abort)
+            last_first.callback(self.begin_to_stop)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Abort what runs, end the members, and leave Ray."""
