@@ -114,7 +114,7 @@ def serving(service: Service) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        service.abort()
+        service.begin_to_stop()
         thread.join()
         service.stop()
 

@@ -57,7 +57,7 @@ class Engine:
         self._make_strategy = make_strategy
         self._limits = limits or EngineLimits()
         capacities = {n: m.facts.max_kv_tokens for n, m in ensemble.members.items()}
-        self._scheduler = Scheduler(capacities, self._limits.max_sequences)
+        self._scheduler = Scheduler(capacities, ensemble.catch_up_ids, self._limits.max_sequences)
         self._by_id: dict[str, Sequence] = {}
         self._busy_since: dict[str, float] = {}
         self._released: list[int] = []

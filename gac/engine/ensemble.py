@@ -11,6 +11,9 @@ from gac.vocabulary.member_vocabulary import MemberVocabulary
 from gac.vocabulary.retokenize import MemberContext, Rule
 from gac.vocabulary.union import UnionVocabulary
 
+CPU_CATCH_UP_IDS = 8
+GPU_CATCH_UP_IDS = 128
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -29,6 +32,18 @@ class Ensemble:
     def order(self) -> TokenOrder:
         """What sampling needs of the union."""
         return TokenOrder(self.union.rank, self.union.hashes)
+
+    @cached_property
+    def catch_up_ids(self) -> dict[str, int]:
+        """How many ids each member may lag behind a gate before it computes them while idle.
+
+        A CPU computes a chunk in little less than its tokens one by one, so it had better begin
+        early; a GPU that waits for its memory computes a hundred in the time of one.
+        """
+        return {
+            name: CPU_CATCH_UP_IDS if member.facts.device == "cpu" else GPU_CATCH_UP_IDS
+            for name, member in self.members.items()
+        }
 
     def context_limit(self, member: str) -> int:
         """The most ids a sequence may have at a member: its context, or its whole K/V memory."""

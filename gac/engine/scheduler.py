@@ -17,11 +17,15 @@ class Scheduler:
     """Running and waiting sequences, both from old to young.
 
     `capacities` are the K/V slots of each member; a batch of sequences takes as many rows of as
-    many slots as its longest one has ids, which is how runners hold them.
+    many slots as its longest one has ids, which is how runners hold them.  `catch_up_ids` says how
+    many ids an idle member must lack before it computes them unasked.
     """
 
-    def __init__(self, capacities: Mapping[str, int], max_running: int) -> None:
+    def __init__(
+        self, capacities: Mapping[str, int], catch_up_ids: Mapping[str, int], max_running: int
+    ) -> None:
         self._capacities = capacities
+        self._catch_up_ids = catch_up_ids
         self._max_running = max_running
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
@@ -64,9 +68,12 @@ class Scheduler:
         """The open queries for a member, at most `max_ids` new ids in all.
 
         Decoding sequences first, then prefills from old to young, the last one cut to what is left.
+        A member that nobody waits for gets the oldest sequence it lags behind in, if it does.
         """
         wanting = [sequence for sequence in self.running if sequence.wants(member)]
         wanting.sort(key=lambda s: (s.num_missing(member) > DECODE_IDS, s.number))
+        if not wanting:
+            return self._catching_up(member, max_ids)
         batch = []
         for sequence in wanting:
             if max_ids <= 0:
@@ -75,3 +82,10 @@ class Scheduler:
             batch.append((sequence, sequence.ask(member, max_ids)))
             max_ids -= missing
         return batch
+
+    def _catching_up(self, member: str, max_ids: int) -> list[tuple[Sequence, Extend]]:
+        """One sequence's ids for an idle member: short, as a query may come at any time."""
+        at_least = self._catch_up_ids[member]
+        lagging = (sequence for sequence in self.running if sequence.lags(member, at_least))
+        oldest = next(lagging, None)
+        return [] if oldest is None else [(oldest, oldest.catch_up(member, max_ids))]

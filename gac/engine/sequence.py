@@ -70,6 +70,15 @@ class Sequence:
             and not self.contexts[member].abstains
         )
 
+    def lags(self, member: str, at_least: int) -> bool:
+        """Whether a member lacks so many ids, though nobody waits for a row of it."""
+        return (
+            member in self.contexts
+            and member not in self._in_flight
+            and not self.contexts[member].abstains
+            and self.num_missing(member) >= at_least
+        )
+
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
         context = self.contexts[member]
@@ -80,12 +89,11 @@ class Sequence:
 
         While ids remain unsaid no row is asked for, and the query stays open.
         """
-        self._in_flight.add(member)
         context = self.contexts[member]
         kept = context.told
         if self.num_missing(member) > budget:
-            context.told = kept + budget
-            return Extend(self.number, kept, tuple(context.ids[kept : context.told]), ())
+            return self.catch_up(member, budget)
+        self._in_flight.add(member)
         context.told = len(context.ids)
         tail = tuple(context.ids[kept:])
         if not context.at_lead:
@@ -95,6 +103,13 @@ class Sequence:
             return Extend(self.number, kept, tail, (context.told,), lead=True)
         positions = (context.told, context.told + 1)
         return Extend(self.number, kept, (*tail, dummy), positions, lead=True)
+
+    def catch_up(self, member: str, budget: int) -> Extend:
+        """The message that tells a member at most `budget` ids more and asks for no row."""
+        self._in_flight.add(member)
+        context = self.contexts[member]
+        kept, context.told = context.told, min(context.told + budget, len(context.ids))
+        return Extend(self.number, kept, tuple(context.ids[kept : context.told]), ())
 
     def answer(self, member: str, rows: Probs) -> None:
         """Take in what a member answered: one row, or none where it only caught up."""
