@@ -184,7 +184,7 @@ def pairs(folder: Path, sharpness: float) -> list[Pair]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--sharpness", type=float, default=64.0)
     parser.add_argument("--only", default="")

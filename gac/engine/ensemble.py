@@ -37,8 +37,9 @@ class Ensemble:
     def catch_up_ids(self) -> dict[str, int]:
         """How many ids each member may lag behind a gate before it computes them while idle.
 
-        A CPU computes a chunk in little less than its tokens one by one, so it had better begin
-        early; a GPU that waits for its memory computes a hundred in the time of one.
+        On a CPU a long chunk takes as long as many steps, so it is better begun early.  A GPU that
+        waits for its memory should take a chunk nearly as a step (a guess, not measured yet), and
+        unasked work might slow a gate that shares it.
         """
         return {
             name: CPU_CATCH_UP_IDS if member.facts.device == "cpu" else GPU_CATCH_UP_IDS
