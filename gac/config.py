@@ -24,6 +24,7 @@ from gac.sections import (
     RayConfig,
     Section,
     ServerConfig,
+    SpeculationConfig,
     StrategyConfig,
     ThresholdConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "MemberConfig",
     "RayConfig",
     "ServerConfig",
+    "SpeculationConfig",
     "StrategyConfig",
     "ThresholdConfig",
     "describe",
@@ -77,7 +79,7 @@ def parse_config(data: object, source: str, folder: Path) -> Config:
     members = _read_members(data.get(_MEMBERS), folder, problems)
     threshold = file.THRESHOLD_API_SERVER if file else 1.0
     strategy = attempt(problems, parse_strategy, data.get("strategy"), members, threshold)
-    engine = attempt(problems, read_section, EngineConfig, data.get("engine"), "engine")
+    engine = attempt(problems, _read_engine, data.get("engine"), members)
     server = attempt(problems, read_section, ServerConfig, data.get("server"), "server")
     ray = attempt(problems, read_section, RayConfig, data.get("ray"), "ray")
     if problems or not (file and strategy and engine and server and ray):
@@ -165,6 +167,25 @@ def _read_member(item: object, where: str, folder: Path) -> MemberConfig:
         return member.model_copy(update={"path": resolve_path(member.path, folder)})
     except ConfigError as error:
         raise ConfigError(f"{where}.weight: {error.message}") from error
+
+
+def _read_engine(value: object, members: Sequence[MemberConfig]) -> EngineConfig:
+    if not isinstance(value, dict) or "speculation" not in value:
+        return read_section(EngineConfig, value, "engine")
+    speculation = _read_speculation(value["speculation"], members)
+    rest = {key: field for key, field in value.items() if key != "speculation"}
+    engine = read_section(EngineConfig, rest, "engine")
+    return engine.model_copy(update={"speculation": speculation})
+
+
+def _read_speculation(value: object, members: Sequence[MemberConfig]) -> SpeculationConfig:
+    where = "engine.speculation"
+    speculation = read_section(SpeculationConfig, value, where)
+    names = ["none", "auto", *(member.name for member in members)]
+    if members and speculation.drafter not in names:
+        found, allowed = show(speculation.drafter), " or ".join(map(show, names))
+        raise ConfigError(f"{where}.drafter: {found} is not allowed; must be {allowed}")
+    return speculation
 
 
 def _read_threshold(

@@ -15,37 +15,50 @@ from numpy.typing import NDArray
 END = 0
 """The union id that every member's stop ids map to."""
 
+Ids = NDArray[np.int32]
 Probs = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One member's distribution over the union vocabulary at one position.
+class Entries:
+    """Entries of one distribution over the union vocabulary; where they are not all, the largest.
 
-    `position` counts committed tokens: row 0 says how the answer begins.  `probs` is float32 [V]
-    and sums to 1.
+    `ids` int32 [K] are union ids, in any order, and `probs` float32 [K] their probabilities in the
+    full distribution.  No other id has more than `bound`, which is 0 where nothing is missing.
     """
+
+    ids: Ids
+    probs: Probs
+    bound: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every id that is not listed has probability 0."""
+        return self.bound == 0.0
+
+    @property
+    def rest(self) -> float:
+        """The probability of everything not listed, as far as float32 can tell."""
+        return max(0.0, 1.0 - float(self.probs.sum(dtype=np.float64)))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One member's distribution at one position, which counts committed tokens from 0."""
 
     member: str
     position: int
-    probs: Probs
+    entries: Entries
 
     @property
     def confidence(self) -> float:
         """The largest entry of the distribution."""
-        return float(self.probs.max())
+        return float(self.entries.probs.max())
 
-    def without_end(self) -> "Row":
-        """The distribution given that the text goes on; uniform where END was all there was."""
-        probs = self.probs.copy()
-        probs[END] = 0.0
-        total = float(probs.sum(dtype=np.float64))
-        if total > 0.0:
-            probs /= np.float32(total)
-        else:
-            probs[:] = np.float32(1.0 / (probs.size - 1))
-            probs[END] = 0.0
-        return Row(self.member, self.position, probs)
+
+def dense_entries(probs: Probs) -> Entries:
+    """All entries of a distribution given by union id, float32 [V]."""
+    return Entries(np.arange(probs.size, dtype=np.int32), probs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +72,6 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
-class Extend:
-    """What a member is told of one sequence, and which distributions are wanted back.
-
-    The sequence now consists of the first `kept` ids it was last told, followed by `tail`.  Every
-    entry p of `positions` (1 <= p <= kept + len(tail)) asks for the distribution after the first p
-    ids.  With `lead`, positions are one or two: before and after a dummy space at the start of a
-    reply, answered by one row that is mapped without it.
-    """
-
-    sequence: int
-    kept: int
-    tail: tuple[int, ...]
-    positions: tuple[int, ...]
-    lead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Sampling:
     """How one token is drawn from the combined distribution; temperature 0 is greedy."""
 
@@ -85,6 +81,55 @@ class Sampling:
     min_p: float = 0.0
     seed: int = 0
     choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Leave for a member to go on by itself: to pick a token, take its id, and so on.
+
+    It stops after `max_tokens`, at END, or where its confidence is not above `until`; `position` is
+    that of the first token.  What it writes is a guess, and the engine's to accept or drop.
+    """
+
+    max_tokens: int
+    until: float
+    sampling: Sampling
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """What a member is told of one sequence, and which distributions are wanted back.
+
+    The sequence now consists of the first `kept` ids it was last told, followed by `tail`.  Every
+    entry p of `positions` (1 <= p <= kept + len(tail)) asks for the distribution after the first p
+    ids; the first `num_endless` of them, drafted ones included, given that the text goes on.
+    With `lead`, positions are one or two: before and after a dummy space at the start of a reply,
+    answered by one row that is mapped without it.  A row lists its largest entries and those of
+    `entries` (union ids), or all of them if `dense`.
+    """
+
+    sequence: int
+    kept: int
+    tail: tuple[int, ...]
+    positions: tuple[int, ...]
+    lead: bool = False
+    num_endless: int = 0
+    dense: bool = False
+    entries: tuple[int, ...] = ()
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a member gives for one `Extend`.
+
+    One row for each of its positions (or for the lead), then one for each id `written` by itself.
+    Rows behind the first are left out from where the model's numbers are no distribution.
+    """
+
+    rows: tuple[Entries, ...] = ()
+    written: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

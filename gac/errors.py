@@ -82,7 +82,7 @@ class MemberError(GacError):
 
 
 class MemberLost(MemberError):
-    """A member died and will not answer again."""
+    """A member died or hangs, and this life of it will not answer again."""
 
 
 class PlacementError(GacError):

@@ -101,8 +101,18 @@ class ThresholdConfig(Section):
 StrategyConfig = EveryStepConfig | ThresholdConfig
 
 
+class SpeculationConfig(Section):
+    """Who writes ahead where several members decide every token, and at most how far.
+
+    It changes how fast a text is written, never what is written.
+    """
+
+    drafter: str = Field(default="none", description="none, auto or the name of a member")
+    max_tokens: Count = 8
+
+
 class EngineConfig(Section):
-    """The engine's limits."""
+    """The engine's limits, and what it does for speed."""
 
     retokenize: Literal["canonical", "append"] = "canonical"
     max_sequences: Count = 64
@@ -113,8 +123,11 @@ class EngineConfig(Section):
     """Bound of each member's K/V cache; none: max_sequences x min(the member's context, 2048)."""
     max_batch_tokens: Count = 2048
     """New tokens in one batch of a member; longer prompts are told in parts."""
+    prefill_chunk: OptionalCount = None
+    """Prompt tokens in one batch of a member while other texts decode; none: 64, on a GPU 512."""
     max_new_tokens_limit: Count = 8192
     """A request that asks for more is refused."""
+    speculation: SpeculationConfig = SpeculationConfig()
 
 
 class ServerConfig(Section):

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, TokenEvent
-from gac.engine.engine import Engine, EngineLimits, MakeStrategy
+from gac.engine.engine import Engine, EngineLimits
 from gac.engine.ensemble import Ensemble
+from gac.engine.opening import MakeStrategy
+from gac.engine.speculation import Speculation
+from gac.members.inbox import Inbox
 
 
 @dataclass
@@ -43,9 +46,14 @@ class Running:
     """An engine that a test talks to; a context manager."""
 
     def __init__(
-        self, ensemble: Ensemble, strategy: MakeStrategy, limits: EngineLimits | None = None
+        self,
+        ensemble: Ensemble,
+        strategy: MakeStrategy,
+        limits: EngineLimits | None = None,
+        speculation: Speculation | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
-        self.engine = Engine(ensemble, strategy, limits)
+        self.engine = Engine(ensemble, strategy, limits, speculation, inbox)
         self.written: dict[str, Written] = {}
 
     def __enter__(self) -> "Running":

@@ -11,10 +11,14 @@ import numpy as np
 import torch
 
 from gac.core import Extend, Prompt
+from gac.decoding.support import TokenOrder
 from gac.engine.ensemble import Ensemble
-from gac.members.host import MemberHost
+from gac.engine.speculation import Pace, Speculation
+from gac.members.drafting import Drafter
+from gac.members.host import MemberHost, Runner
 from gac.members.local import LocalMember
 from gac.members.member import MemberFacts
+from gac.model.listing import ROW_SIZE, Lister
 from gac.model.projection import Projection
 from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
 from gac.vocabulary.retokenize import Rule
@@ -24,9 +28,15 @@ from gac.vocabulary.union import UnionVocabulary, build_union
 BYTE_CHARACTERS = {byte: character for character, byte in gpt2_byte_of_character().items()}
 
 
-def byte_level_definition(words: Sequence[str], specials: Sequence[str] = ("<|end|>",)) -> str:
-    """A GPT-2-like `tokenizer.json`: all bytes, and merges that build each word from the left."""
-    vocabulary = {BYTE_CHARACTERS[byte]: byte for byte in range(256)}
+def byte_level_definition(
+    words: Sequence[str], specials: Sequence[str] = ("<|end|>",), missing: bytes = b""
+) -> str:
+    """A GPT-2-like `tokenizer.json`: all bytes, and merges that build each word from the left.
+
+    Without those `missing`, which words must not need.
+    """
+    spelled_alone = [byte for byte in range(256) if byte not in missing]
+    vocabulary = {BYTE_CHARACTERS[byte]: place for place, byte in enumerate(spelled_alone)}
     merges: list[list[str]] = []
     for word in words:
         spelled = [BYTE_CHARACTERS[byte] for byte in word.encode()]
@@ -92,12 +102,15 @@ class HashRunner:
     """A runner whose logits are a hash of a sequence's ids.
 
     `sharpness` scales them; `seed` makes members differ; `biases` are added to some ids' logits.
+    With a `wobble` it differs by so much from one of the same seed that has none.
     """
 
     num_logits: int
     seed: int = 0
     sharpness: float = 3.0
     biases: Mapping[int, float] = field(default_factory=dict)
+    wobble: float = 0.0
+    max_context: int = 10_000
     told: dict[int, list[int]] = field(default_factory=dict)
     calls: list[tuple[Extend, ...]] = field(default_factory=list)
 
@@ -109,6 +122,7 @@ class HashRunner:
         ids = self.told.setdefault(item.sequence, [])
         assert item.kept <= len(ids), "the engine relies on ids it never told"
         ids[item.kept :] = item.tail
+        assert len(ids) <= self.max_context, "the engine tells more ids than fit"
         rows = [self.logits(ids[:position]) for position in item.positions]
         return torch.stack(rows) if rows else torch.zeros(0, self.num_logits)
 
@@ -117,7 +131,10 @@ class HashRunner:
         mixed = self.seed
         for token_id in ids:
             mixed = (mixed * 1_000_003 + token_id + 1) & 0xFFFFFFFF
-        values = np.random.default_rng(mixed).standard_normal(self.num_logits) * self.sharpness
+        draw = np.random.default_rng(mixed)
+        values = draw.standard_normal(self.num_logits) * self.sharpness
+        if self.wobble:
+            values += draw.standard_normal(self.num_logits) * self.wobble
         for biased, bias in self.biases.items():
             values[biased] += bias
         return torch.from_numpy(values.astype(np.float32))
@@ -132,6 +149,16 @@ def projection_for(name: str, union: UnionVocabulary) -> Projection:
     return Projection(
         union.places[name], len(union), union.lead_places.get(name), torch.device("cpu")
     )
+
+
+def fake_host(
+    vocabulary: MemberVocabulary, runner: Runner, union: UnionVocabulary, row_size: int = ROW_SIZE
+) -> MemberHost:
+    """A host around any runner."""
+    name = vocabulary.name
+    order = TokenOrder(union.rank, union.hashes)
+    drafter = Drafter(name, order, union.own_ids(vocabulary), 1_000_000)
+    return MemberHost(name, runner, Lister(name, projection_for(name, union), row_size), drafter)
 
 
 @dataclass
@@ -158,6 +185,8 @@ def fake_ensemble(
     space_bias: float = 0.0,
     max_context: int = 10_000,
     max_kv_tokens: int = 1_000_000,
+    row_size: int = ROW_SIZE,
+    wobbles: Mapping[str, float] | None = None,
 ) -> FakeEnsemble:
     """Members with these tokenizers, in this order, on threads of this process."""
     vocabularies = {name: fake_vocabulary(name, text) for name, text in definitions.items()}
@@ -173,12 +202,27 @@ def fake_ensemble(
                 vocabulary.canonical[b" "]: space_bias,
                 **dict.fromkeys(vocabulary.stop_ids, end_bias),
             },
+            wobble=(wobbles or {}).get(name, 0.0),
+            max_context=max_context,
         )
-        host = MemberHost(name, runners[name], projection_for(name, union))
+        host = fake_host(vocabulary, runners[name], union, row_size)
         facts = MemberFacts(num_logits, max_context, max_kv_tokens, "cpu", "float32", 0.0)
         members[name] = LocalMember(name, host, facts)
     shares = weights or dict.fromkeys(vocabularies, 1.0 / len(vocabularies))
     return FakeEnsemble(Ensemble(members, vocabularies, union, shares, rule), runners)
+
+
+class EagerSpeculation(Speculation):
+    """Speculation by a drafter that seems to cost next to nothing: it always pays."""
+
+    def __init__(
+        self, drafter: str, max_tokens: int, members: Iterable[str], draft_s: float = 1e-9
+    ) -> None:
+        paces = {name: Pace(draft_s if name == drafter else 1.0) for name in members}
+        super().__init__(drafter, max_tokens, paces)
+
+    def note(self, *args: object) -> None:
+        """Learn nothing of how long fakes take."""
 
 
 def prompt_for(fakes: FakeEnsemble, text: str, lead: bool = False) -> dict[str, Prompt]:

@@ -16,9 +16,9 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from gac.core import Prompt
 from gac.engine.ensemble import Ensemble
-from gac.members.host import MemberHost
 from gac.members.local import LocalMember
 from gac.members.member import MemberFacts
+from gac.model.listing import ROW_SIZE
 from gac.model.loading import LoadedModel, ModelSpec, as_loaded, load_model
 from gac.model.runner import CacheUse, ModelRunner
 from gac.model.templates import MemberTokenizer, load_member_tokenizer
@@ -26,7 +26,7 @@ from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocab
 from gac.vocabulary.prompt_encoder import PromptEncoder
 from gac.vocabulary.retokenize import Rule
 from gac.vocabulary.union import build_union
-from tests.fakes import byte_level_definition, fake_vocabulary, projection_for, unigram_definition
+from tests.fakes import byte_level_definition, fake_host, fake_vocabulary, unigram_definition
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -201,6 +201,7 @@ def real_ensemble(
     rule: Rule = "canonical",
     max_kv_tokens: int = 40_000,
     max_sequences: int = 64,
+    row_size: int = ROW_SIZE,
 ) -> Iterator[Ensemble]:
     """An ensemble of these models in this order, on threads of this process."""
     by_name = models if isinstance(models, Mapping) else {model.name: model for model in models}
@@ -215,7 +216,7 @@ def real_ensemble(
             max_sequences=max_sequences,
             cache_use=model.cache_use,
         )
-        host = MemberHost(name, runner, projection_for(name, union))
+        host = fake_host(vocabularies[name], runner, union, row_size)
         loaded = model.loaded
         facts = MemberFacts(
             loaded.num_logits, loaded.max_length, max_kv_tokens, "cpu", "float32", 0.0

@@ -17,6 +17,7 @@ from gac.config import (
     MemberConfig,
     RayConfig,
     ServerConfig,
+    SpeculationConfig,
     ThresholdConfig,
     describe,
     load_config,
@@ -135,7 +136,9 @@ def test_defaults() -> None:
             max_queued=1024,
             kv_cache_tokens=None,
             max_batch_tokens=2048,
+            prefill_chunk=None,
             max_new_tokens_limit=8192,
+            speculation=SpeculationConfig(drafter="none", max_tokens=8),
         ),
         server=ServerConfig(
             host="127.0.0.1", port=8000, max_body_bytes=8388608, max_conversations=256
@@ -243,7 +246,23 @@ WRONG_TOP_VALUES = [
     ({"engine": {"max_sequences": 0}}, "engine.max_sequences: 0", "a whole number, at least 1"),
     ({"engine": {"max_queued": True}}, "engine.max_queued: true", "a whole number, at least 1"),
     ({"engine": {"kv_cache_tokens": 0}}, "engine.kv_cache_tokens: 0", "a whole number, at least 1"),
+    (
+        {"engine": {"speculation": {"drafter": "adda"}}},
+        "engine.speculation.drafter: 'adda'",
+        "'none' or 'auto' or 'ada'",
+    ),
+    (
+        {"engine": {"speculation": {"max_tokens": 0}}},
+        "engine.speculation.max_tokens: 0",
+        "a whole number, at least 1",
+    ),
+    (
+        {"engine": {"speculation": "auto"}},
+        "engine.speculation: 'auto'",
+        "a mapping with the keys drafter, max_tokens",
+    ),
     ({"engine": {"max_batch_tokens": 1.0}}, "engine.max_batch_tokens: 1.0", "a whole number"),
+    ({"engine": {"prefill_chunk": 0}}, "engine.prefill_chunk: 0", "a whole number, at least 1"),
     ({"engine": {"max_new_tokens_limit": "9"}}, "engine.max_new_tokens_limit: '9'", "at least 1"),
     ({"engine": {"retokenize": "no"}}, "engine.retokenize: 'no'", "'canonical' or 'append'"),
     ({"engine": "fast"}, "engine: 'fast'", "a mapping with the keys retokenize, "),
@@ -577,7 +596,14 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "THRESHOLD_API_SERVER": threshold,
         "strategy": st.sampled_from(["every_step", "threshold"]) | strategy | st.none(),
         "engine": st.fixed_dictionaries(
-            {}, optional={"kv_cache_tokens": st.integers(1, 10**9) | st.none()}
+            {},
+            optional={
+                "kv_cache_tokens": st.integers(1, 10**9) | st.none(),
+                "speculation": st.fixed_dictionaries(
+                    {"drafter": st.sampled_from(["none", "auto", *names])},
+                    optional={"max_tokens": st.integers(1, 99)},
+                ),
+            },
         ),
         "server": st.fixed_dictionaries({}, optional={"port": st.integers(0, 65535)}),
         "ray": st.fixed_dictionaries({}, optional={"enabled": st.booleans()}),

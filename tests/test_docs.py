@@ -12,6 +12,7 @@ from gac.config import (
     MemberConfig,
     RayConfig,
     ServerConfig,
+    SpeculationConfig,
     ThresholdConfig,
 )
 from gac.server.schemas import GenerateAnswer, GenerateBody
@@ -26,6 +27,7 @@ FIELDS = {
         MemberConfig,
         RayConfig,
         ServerConfig,
+        SpeculationConfig,
         ThresholdConfig,
         GenerateBody,
         GenerateAnswer,

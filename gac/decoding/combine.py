@@ -1,25 +1,76 @@
-"""Several distributions over the union vocabulary into one."""
+"""Several distributions over the union vocabulary into one, as far as their entries tell."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gac.core import Row
 
+Floats = NDArray[np.float64]
 
-def combine(rows: Sequence[Row], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Weighted mean of the rows of one position, float64 [V].
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The weighted mean of some rows: `ids` int32 [U], each once, with bounds float64 [U].
+
+    A listed id's value lies from `low` to `high`, which are equal where every row lists it; no
+    other id has more than `bound`, and all others together have at most `rest`.
+    """
+
+    ids: NDArray[np.int32]
+    low: Floats
+    high: Floats
+    bound: float
+    rest: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every value is known."""
+        return self.high is self.low
+
+
+def combine(rows: Sequence[Row], weights: Mapping[str, float]) -> Mean:
+    """Weighted mean of the rows of one position, in time linear in their entries.
 
     Weights are shared out anew among the members that are there.  Adds in float64, members in name
     order, so that the order of the configuration changes nothing.
     Source: GaC (arXiv 2406.12585) section 3.3 eq. (3), weighted as in section 4.3.
     """
     shares = share_out(rows, weights)
-    combined = np.zeros(rows[0].probs.size, dtype=np.float64)
-    for row in sorted(rows, key=lambda row: row.member):
-        combined += shares[row.member] * row.probs.astype(np.float64)
-    return combined
+    ordered = sorted(rows, key=lambda row: row.member)
+    first = ordered[0].entries
+    if all(row.entries.is_complete and row.entries.ids.size == first.ids.size for row in ordered):
+        # Dense rows, and one row alone, list the same ids in the same places.
+        if all(row.entries.ids is first.ids or _same(row, ordered[0]) for row in ordered):
+            exact = np.zeros(first.ids.size, dtype=np.float64)
+            for row in ordered:
+                exact += shares[row.member] * row.entries.probs.astype(np.float64)
+            return Mean(first.ids, exact, exact, 0.0, 0.0)
+    return _united(ordered, shares)
+
+
+def _same(row: Row, other: Row) -> bool:
+    return bool((row.entries.ids == other.entries.ids).all())
+
+
+def _united(rows: Sequence[Row], shares: Mapping[str, float]) -> Mean:
+    """The mean of rows that list different ids."""
+    ids = np.unique(np.concatenate([row.entries.ids for row in rows]))
+    low, high = np.zeros(ids.size), np.zeros(ids.size)
+    bound, rest = 0.0, 0.0
+    for row in rows:
+        share, entries = shares[row.member], row.entries
+        at = np.searchsorted(ids, entries.ids)
+        listed = share * entries.probs.astype(np.float64)
+        low[at] += listed
+        most = np.full(ids.size, share * entries.bound)
+        most[at] = listed
+        high += most
+        bound += share * entries.bound
+        rest += share * entries.rest
+    return Mean(ids, low, low if bound == 0.0 else high, bound, rest)
 
 
 def share_out(rows: Sequence[Row], weights: Mapping[str, float]) -> dict[str, float]:
@@ -31,9 +82,22 @@ def share_out(rows: Sequence[Row], weights: Mapping[str, float]) -> dict[str, fl
     return {member: weights[member] / total for member in present}
 
 
-def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tuple[str, ...]:
-    """The members whose weight x probability of the token is largest; exact ties: all of them."""
+def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tuple[str, ...] | None:
+    """The members whose weight x probability of the token is largest; exact ties: all of them.
+
+    None where a member that does not list the token might be one.
+    """
     shares = share_out(rows, weights)
-    votes = {row.member: shares[row.member] * float(row.probs[token]) for row in rows}
-    largest = max(votes.values())
+    votes, largest_unlisted = {}, -1.0
+    for row in rows:
+        at = np.flatnonzero(row.entries.ids == token)
+        if at.size:
+            votes[row.member] = shares[row.member] * float(row.entries.probs[at[0]])
+        elif row.entries.is_complete:
+            votes[row.member] = 0.0
+        else:
+            largest_unlisted = max(largest_unlisted, shares[row.member] * row.entries.bound)
+    largest = max(votes.values(), default=-1.0)
+    if largest <= largest_unlisted:
+        return None
     return tuple(sorted(member for member, vote in votes.items() if vote == largest))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from gac.core import Pick, Row, Sampling
 from gac.decoding.combine import combine, owners
-from gac.decoding.sampling import TokenOrder, pick_token
+from gac.decoding.sampling import pick_token
+from gac.decoding.support import TokenOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,14 @@ class Decider:
     sampling: Sampling
     order: TokenOrder
 
-    def __call__(self, rows: Sequence[Row]) -> Pick:
-        """The pick of these rows; all are of one position."""
+    def __call__(self, rows: Sequence[Row]) -> Pick | None:
+        """The pick of these rows, all of one position; None where more entries are needed.
+
+        What is picked from some entries is what all entries would give.
+        """
         position = rows[0].position
         token = pick_token(combine(rows, self.weights), self.sampling, position, self.order)
-        return Pick(position, token, owners(rows, self.weights, token))
+        if token is None:
+            return None
+        standing = owners(rows, self.weights, token)
+        return None if standing is None else Pick(position, token, standing)

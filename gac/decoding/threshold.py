@@ -12,10 +12,10 @@ def threshold_gate(
     Source: GaC (arXiv 2406.12585) section 3.4, eq. (5).
     """
     while True:
-        rows = list((yield Query((gate,))))
+        rows = list((yield Query((gate,), until=threshold)))
         if not any(row.confidence > threshold for row in rows):
             rows += yield Query(others)
-        yield Commit((decide(rows),))
+        yield Commit(rows, decide)
 
 
 def threshold_replace(
@@ -26,7 +26,7 @@ def threshold_replace(
     Source: GaC (arXiv 2406.12585) section 4.6: members of very unequal strength are not averaged.
     """
     while True:
-        rows = yield Query((gate,))
+        rows = yield Query((gate,), until=threshold)
         if not any(row.confidence > threshold for row in rows):
             rows = (yield Query(others)) or rows
-        yield Commit((decide(rows),))
+        yield Commit(rows, decide)

@@ -7,106 +7,107 @@ for it; so batches do not split into halves, and no timer is needed.  Knows noth
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
-from gac.decoding.decide import Decider
-from gac.decoding.flow import Decide, Strategy
+from gac.engine.admission import Admission
 from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
-from gac.engine.scheduler import Scheduler
-from gac.engine.sequence import Emit, Sequence
-from gac.errors import (
-    EngineOverloaded,
-    EngineUnavailable,
-    GacError,
-    MemberError,
-    MemberLost,
-    RequestError,
-)
-from gac.members.member import Rows
+from gac.engine.opening import MakeStrategy, Opening
+from gac.engine.roster import Roster
+from gac.engine.scheduler import Batch, Scheduler
+from gac.engine.sequence import Sequence
+from gac.engine.speculation import Speculation
+from gac.engine.text import Emit
+from gac.errors import GacError, MemberError, MemberLost
+from gac.members.inbox import Inbox
+from gac.members.member import Member, Reply
 
 logger = logging.getLogger(__name__)
 
-MakeStrategy = Callable[[tuple[str, ...], Decide], Strategy]
-"""From the members that take part and a way to decide to the strategy of one sequence."""
+Revive = Callable[["Engine", Member, GacError], None]
+"""Has a lost member started again; the engine is then told `welcome` or `give_up`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """How much runs at once: sequences, those that may wait, and new ids in one batch."""
+    """How much runs at once: sequences, those that may wait, new ids in one batch; see config."""
 
     max_sequences: int = 64
     max_queued: int = 1024
     max_batch_tokens: int = 2048
+    prefill_chunk: int | None = None
 
 
 class Engine:
-    """Writes texts with an ensemble; `submit` and `abort` may be called from any thread."""
+    """Writes texts with an ensemble; `submit` and `abort` may be called from any thread.
+
+    Members that are reached through sockets need their exchange's `inbox`, and no second engine.
+    A lost member's work waits if there is somebody to `revive` it; else everything fails.
+    """
 
     def __init__(
-        self, ensemble: Ensemble, make_strategy: MakeStrategy, limits: EngineLimits | None = None
+        self,
+        ensemble: Ensemble,
+        make_strategy: MakeStrategy,
+        limits: EngineLimits | None = None,
+        speculation: Speculation | None = None,
+        inbox: Inbox | None = None,
+        revive: Revive | None = None,
     ) -> None:
         self.ensemble = ensemble
-        self.metrics = Metrics(batches=dict.fromkeys(ensemble.members, 0))
-        self._make_strategy = make_strategy
-        self._limits = limits or EngineLimits()
-        capacities = {n: m.facts.max_kv_tokens for n, m in ensemble.members.items()}
-        self._scheduler = Scheduler(capacities, ensemble.catch_up_ids, self._limits.max_sequences)
+        self.metrics = Metrics.of(ensemble.members)
+        self._limits = limits = limits or EngineLimits()
+        self.speculation = speculation
+        self._opening = Opening(ensemble, make_strategy, self.metrics, speculation)
+        self._admission = Admission(limits.max_sequences + limits.max_queued)
+        self._scheduler = Scheduler(ensemble.portions(limits.prefill_chunk), limits.max_sequences)
         self._by_id: dict[str, Sequence] = {}
-        self._busy_since: dict[str, float] = {}
         self._released: list[int] = []
-        self._next_number = 0
-        self._num_open = 0
-        self._broken: GacError | None = None
-        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._stopping = False
+        self._inbox: Inbox = inbox or SimpleQueue()
+        self._roster = Roster(ensemble.members, self._inbox)
+        self._revive = revive
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._admission = threading.Lock()
 
     # Called from any thread
 
     def start(self) -> None:
         """Begin to work."""
+        for member in self.ensemble.members.values():
+            self._look_after(member)
         self._thread.start()
 
     def submit(self, requests: Many[GenerateRequest], emit: Emit) -> None:
         """Take in requests, all or none; their events go to `emit`, on the engine's thread.
 
         Raises: EngineOverloaded if too many wait; RequestError if they are more than may ever wait;
-        EngineUnavailable if a member was lost.
+        EngineUnavailable if the engine is broken or stops.
         """
-        limit = self._limits.max_sequences + self._limits.max_queued
-        if len(requests) > limit:
-            raise RequestError(
-                f"{len(requests)} texts at once exceed this server's limit of {limit}"
-            )
-        with self._admission:
-            if self._broken or self._stopping:
-                reason = self._broken.message if self._broken else "the engine is shutting down"
-                raise EngineUnavailable(reason, code="engine_unavailable")
-            if self._num_open + len(requests) > limit:
-                raise EngineOverloaded(
-                    f"{self._num_open} sequences are running or waiting, the limit is {limit}",
-                    code="engine_overloaded",
-                )
-            self._num_open += len(requests)
-            # Under the lock: what is put after the engine has begun to stop would be lost.
-            self._inbox.put(lambda: self._take_in(requests, emit))
+        take_in = partial(self._take_in, requests, emit)
+        self._admission.enter(len(requests), lambda: self._inbox.put(take_in))
 
     def abort(self, request_id: str) -> None:
         """End a request early; nothing happens if it has ended already."""
         self._inbox.put(lambda: self._abort(request_id))
 
+    def welcome(self, member: Member) -> None:
+        """The next life of a lost member is there; takes up what waits for it."""
+        self._inbox.put(lambda: self._roster.come_back(member))
+        self._look_after(member)  # after: a loss that is told before would be taken for the old one
+
+    def give_up(self, failure: GacError) -> None:
+        """A lost member will not come back."""
+        self._inbox.put(lambda: self._break(failure))
+
     def stop(self) -> None:
         """Abort what runs and end the thread."""
-        with self._admission:
-            self._stopping = True
+        self._admission.stop()
         self._inbox.put(lambda: None)
         if self._thread.is_alive():
             self._thread.join()
@@ -119,28 +120,34 @@ class Engine:
     @property
     def num_waiting(self) -> int:
         """Sequences that wait for room."""
-        return self._num_open - len(self._scheduler.running)
+        return self._admission.num_open - len(self._scheduler.running)
 
     @property
     def silent_s(self) -> float:
         """For how many seconds the slowest member to answer has been at work on its batch."""
-        return max((time.monotonic() - at for at in list(self._busy_since.values())), default=0.0)
+        return self._roster.silent_s
+
+    @property
+    def members(self) -> list[Member]:
+        """The members in their present lives."""
+        return list(self._roster.members.values())
 
     @property
     def broken(self) -> GacError | None:
         """Why the engine can do no more work, if so."""
-        return self._broken
+        return self._admission.broken
 
     # The engine's thread
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._admission.stopping:
             try:
                 self._turn()
             except Exception as error:  # a defect of ours: say so and fail what runs, do not hang
                 logger.exception("the engine failed")
                 self._break(MemberError(f"the engine failed: {error}"))
-        self._drain()
+        with suppress(Exception):  # what is still in the inbox must not keep the rest from ending
+            self._drain()
         for sequence in list(self._by_id.values()):
             sequence.finish(FinishReason.ABORT)
             self._forget(sequence)
@@ -153,7 +160,7 @@ class Engine:
         self._advance_all()
         self._evict_and_admit()
         while any(sequence.can_go_on() for sequence in self._scheduler.running):
-            # Admitted again with the rows that arrived while it was evicted: nobody will be asked.
+            # Admitted with nobody to ask, as where the gate abstains: no answer would wake us.
             self._advance_all()
             self._evict_and_admit()
         self._dispatch()
@@ -167,26 +174,20 @@ class Engine:
 
     def _take_in(self, requests: Many[GenerateRequest], emit: Emit) -> None:
         for request in requests:
+            if self.broken is not None:  # since the request was let in
+                self._admission.leave()
+                emit(ErrorEvent(request.request_id, self.broken))
+                continue
             try:
-                sequence = self._new_sequence(request, emit)
+                sequence = self._opening.sequence(request, emit)
             except Exception as error:  # as in _guarded, but there is no sequence yet
                 logger.exception("request %s cannot start", request.request_id)
-                self._closed()
+                self._admission.leave()
                 emit(ErrorEvent(request.request_id, error))
                 continue
             self._by_id[request.request_id] = sequence
             self._scheduler.add(sequence)
             self._guarded(sequence, sequence.start)
-
-    def _new_sequence(self, request: GenerateRequest, emit: Emit) -> Sequence:
-        ensemble = self.ensemble
-        contexts = ensemble.contexts_for(request)
-        decide = Decider(ensemble.weights, request.sampling, ensemble.order)
-        strategy = self._make_strategy(tuple(contexts), decide)
-        limits = ensemble.limits_for(request)
-        tokens = ensemble.union.tokens
-        self._next_number += 1
-        return Sequence(self._next_number, request, contexts, limits, tokens, strategy, emit)
 
     def _abort(self, request_id: str) -> None:
         sequence = self._by_id.get(request_id)
@@ -224,11 +225,7 @@ class Engine:
         self._scheduler.remove(sequence)
         del self._by_id[sequence.request.request_id]
         self._released.append(sequence.number)
-        self._closed()
-
-    def _closed(self) -> None:
-        with self._admission:
-            self._num_open -= 1
+        self._admission.leave()
 
     def _evict_and_admit(self) -> None:
         for sequence in self._scheduler.evict():
@@ -242,56 +239,62 @@ class Engine:
     def _release(self) -> None:
         """Let the members forget what has finished or was evicted."""
         if self._released:
-            for member in self.ensemble.members.values():
-                member.release(self._released)
+            self._roster.release(self._released)
             self._released = []
 
     def _dispatch(self) -> None:
         """Give every idle member one batch of all open queries for it."""
-        for name, member in self.ensemble.members.items():
-            if name in self._busy_since:
-                continue
+        for name in self._roster.idle():
             batch = self._scheduler.batch(name, self._limits.max_batch_tokens)
-            if not batch:
-                continue
-            self._busy_since[name] = time.monotonic()
-            self.metrics.batches[name] += 1
-            future = member.extend([extend for _, extend in batch])
-            future.add_done_callback(self._on_answer(name, [sequence for sequence, _ in batch]))
+            if batch:
+                take = partial(self._take_answer, name, batch)
+                self._roster.ask(name, [extend for _, extend in batch], take)
 
-    def _on_answer(
-        self, member: str, sequences: list[Sequence]
-    ) -> Callable[["Future[Rows]"], None]:
-        """A callback, run on whatever thread, that hands the answer to the engine's own."""
-
-        def put(future: "Future[Rows]") -> None:
-            self._inbox.put(lambda: self._take_answer(member, sequences, future))
-
-        return put
-
-    def _take_answer(self, member: str, sequences: list[Sequence], future: "Future[Rows]") -> None:
-        del self._busy_since[member]
+    def _take_answer(
+        self, member: str, batch: Batch, future: "Future[Reply]", elapsed_s: float
+    ) -> None:
         error = future.exception()
         if error is None:
-            for sequence, rows in zip(sequences, future.result(), strict=True):
-                if not isinstance(rows, MemberError):
-                    sequence.answer(member, rows)
+            reply = future.result()
+            self._note(member, batch, reply, elapsed_s)
+            for (sequence, item), answer in zip(batch, reply.answers, strict=True):
+                if not isinstance(answer, MemberError):
+                    sequence.answer(member, item, answer)
                 elif not sequence.finished:
-                    self._fail(sequence, rows)
+                    self._fail(sequence, answer)
+            return
+        if isinstance(error, MemberLost):
+            self._lose(self._roster.members[member], error)
             return
         if not isinstance(error, MemberError):
             error = MemberError(f"member {member!r} failed: {error}")
         logger.error("%s", error, exc_info=future.exception())
-        for sequence in sequences:
+        for sequence, _ in batch:
             if not sequence.finished:
                 self._fail(sequence, error)
-        if isinstance(error, MemberLost):
+
+    def _look_after(self, member: Member) -> None:
+        member.when_lost(lambda error: self._inbox.put(lambda: self._lose(member, error)))
+
+    def _lose(self, member: Member, error: GacError) -> None:
+        """A member is lost: what it was told is forgotten, what it was asked is asked again."""
+        if not self._roster.leave(member):
+            return
+        for sequence in self._by_id.values():
+            sequence.forget_member(member.name)
+        if self._revive is not None and self.broken is None:
+            self._revive(self, member, error)
+        else:
             self._break(error)
 
+    def _note(self, member: str, batch: Batch, reply: Reply, elapsed_s: float) -> None:
+        self.metrics.members[member].note(reply, elapsed_s)
+        if self.speculation is not None:
+            self.speculation.note(member, [item for _, item in batch], reply)
+
     def _break(self, failure: GacError) -> None:
-        """A member is gone: nothing that runs can be finished."""
-        with self._admission:
-            self._broken = failure
+        """A member is gone for good: nothing that runs can be finished."""
+        self._admission.break_off(failure)
         for sequence in list(self._by_id.values()):
             if not sequence.finished:
                 self._fail(sequence, failure)

@@ -5,14 +5,40 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gac.core import GenerateRequest
-from gac.decoding.sampling import TokenOrder
-from gac.members.member import Member
+from gac.decoding.support import TokenOrder
+from gac.members.member import Member, MemberFacts
 from gac.vocabulary.member_vocabulary import MemberVocabulary
 from gac.vocabulary.retokenize import MemberContext, Rule
 from gac.vocabulary.union import UnionVocabulary
 
 CPU_CATCH_UP_IDS = 8
 GPU_CATCH_UP_IDS = 128
+CPU_PREFILL_IDS = 64
+GPU_PREFILL_IDS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Portions:
+    """How much a member holds, and how much it computes at a time."""
+
+    capacity: int
+    """Slots for keys and values."""
+    catch_up_ids: int
+    """So many it may lag behind a gate before it computes them while idle."""
+    prefill_ids: int
+    """At most so many of a prompt at a time while other sequences decode."""
+
+
+def _portions(facts: MemberFacts, prefill_ids: int) -> Portions:
+    """By device, where nothing is configured.
+
+    On a CPU a long chunk takes as long as many steps, so it is better begun early, and holds a
+    neighbour that decodes up for long.  A GPU that waits for its memory should take a chunk nearly
+    as a step (a guess, not measured yet), and unasked work might slow a gate that shares it.
+    """
+    if facts.device == "cpu":
+        return Portions(facts.max_kv_tokens, CPU_CATCH_UP_IDS, prefill_ids or CPU_PREFILL_IDS)
+    return Portions(facts.max_kv_tokens, GPU_CATCH_UP_IDS, prefill_ids or GPU_PREFILL_IDS)
 
 
 @dataclass(frozen=True)
@@ -33,17 +59,10 @@ class Ensemble:
         """What sampling needs of the union."""
         return TokenOrder(self.union.rank, self.union.hashes)
 
-    @cached_property
-    def catch_up_ids(self) -> dict[str, int]:
-        """How many ids each member may lag behind a gate before it computes them while idle.
-
-        On a CPU a long chunk takes as long as many steps, so it is better begun early.  A GPU that
-        waits for its memory should take a chunk nearly as a step (a guess, not measured yet), and
-        unasked work might slow a gate that shares it.
-        """
+    def portions(self, prefill_ids: int | None) -> dict[str, Portions]:
+        """How much each member holds and computes at a time; `prefill_ids` as configured, if so."""
         return {
-            name: CPU_CATCH_UP_IDS if member.facts.device == "cpu" else GPU_CATCH_UP_IDS
-            for name, member in self.members.items()
+            name: _portions(member.facts, prefill_ids or 0) for name, member in self.members.items()
         }
 
     def context_limit(self, member: str) -> int:

@@ -1,15 +1,53 @@
 """Counters of the engine, written by its thread and read by anybody."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from gac.members.member import Reply
+
+
+@dataclass(slots=True)
+class Spent:
+    """What one member's batches took, in seconds: its model, its rows and drafts, the way."""
+
+    batches: int = 0
+    forward_s: float = 0.0
+    row_s: float = 0.0
+    transport_s: float = 0.0
+
+    def note(self, reply: Reply, round_trip_s: float) -> None:
+        """Add a batch that was answered."""
+        self.batches += 1
+        self.forward_s += reply.forward_s
+        self.row_s += reply.row_s
+        self.transport_s += round_trip_s - reply.forward_s - reply.row_s
 
 
 @dataclass(slots=True)
 class Metrics:
-    """What has happened since the start; a sequence counts once, by how it ended."""
+    """What has happened since the start; a sequence counts once, by how it ended.
+
+    `completed` counts the tokens that were not decided by the rows as they came and needed some
+    entries more, `dense` those that needed all.
+    """
 
     finished: int = 0
     failed: int = 0
     aborted: int = 0
     evictions: int = 0
     tokens: int = 0
-    batches: dict[str, int] = field(default_factory=dict)
+    completed: int = 0
+    dense: int = 0
+    combine_s: float = 0.0
+    commit_s: float = 0.0
+    members: dict[str, Spent] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, members: Iterable[str]) -> "Metrics":
+        """Nothing yet, for these members."""
+        return cls(members={name: Spent() for name in members})
+
+    def note_completion(self, dense: bool) -> None:
+        """A token's rows list too little."""
+        self.completed += not dense
+        self.dense += dense

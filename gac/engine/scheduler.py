@@ -7,25 +7,25 @@ from bisect import insort
 from collections.abc import Iterable, Mapping
 
 from gac.core import Extend
+from gac.engine.ensemble import Portions
 from gac.engine.sequence import Sequence
 
 DECODE_IDS = 16
 """Up to so many missing ids a sequence counts as decoding and goes before long prefills."""
 
+Batch = list[tuple[Sequence, Extend]]
+"""What a member is told next, sequence by sequence."""
+
 
 class Scheduler:
     """Running and waiting sequences, both from old to young.
 
-    `capacities` are the K/V slots of each member; a batch of sequences takes as many rows of as
-    many slots as its longest one has ids, which is how runners hold them.  `catch_up_ids` says how
-    many ids an idle member must lack before it computes them unasked.
+    At each member a batch of sequences takes as many rows of as many slots as its longest one has
+    ids, which is how runners hold them.
     """
 
-    def __init__(
-        self, capacities: Mapping[str, int], catch_up_ids: Mapping[str, int], max_running: int
-    ) -> None:
-        self._capacities = capacities
-        self._catch_up_ids = catch_up_ids
+    def __init__(self, portions: Mapping[str, Portions], max_running: int) -> None:
+        self._portions = portions
         self._max_running = max_running
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
@@ -57,35 +57,62 @@ class Scheduler:
         return evicted
 
     def _fits(self, sequences: Iterable[Sequence]) -> bool:
-        contexts = [sequence.contexts for sequence in sequences]
-        for member, capacity in self._capacities.items():
-            lengths = [len(own[member].ids) + 1 for own in contexts if member in own]
-            if lengths and len(lengths) * max(lengths) > capacity:
+        sequences = list(sequences)
+        for member, portions in self._portions.items():
+            lengths = [s.num_slots(member) for s in sequences if member in s.contexts]
+            if lengths and len(lengths) * max(lengths) > portions.capacity:
                 return False
         return True
 
-    def batch(self, member: str, max_ids: int) -> list[tuple[Sequence, Extend]]:
+    def batch(self, member: str, max_ids: int) -> Batch:
         """The open queries for a member, at most `max_ids` new ids in all.
 
-        Decoding sequences first, then prefills from old to young, the last one cut to what is left.
+        Decoding sequences first, then prefills from old to young, the last one cut to what is left:
+        a few ids only while somebody decodes, at least one if there is room for two.
         A member that nobody waits for gets the oldest sequence it lags behind in, if it does.
         """
         wanting = [sequence for sequence in self.running if sequence.wants(member)]
-        wanting.sort(key=lambda s: (s.num_missing(member) > DECODE_IDS, s.number))
         if not wanting:
             return self._catching_up(member, max_ids)
-        batch = []
-        for sequence in wanting:
-            if max_ids <= 0:
-                break
-            missing = sequence.num_missing(member)
-            batch.append((sequence, sequence.ask(member, max_ids)))
-            max_ids -= missing
+        decoding = [s for s in wanting if s.num_missing(member) <= DECODE_IDS]
+        prefilling = [s for s in wanting if s.num_missing(member) > DECODE_IDS]
+        batch: Batch = []
+        room = max_ids - 1 if prefilling and max_ids > 1 else max_ids
+        left = max_ids - room + _ask(decoding, member, room, batch)
+        if decoding or self._others_decode(member, prefilling):
+            left = min(left, self._portions[member].prefill_ids)
+        _ask(prefilling, member, left, batch)
         return batch
 
-    def _catching_up(self, member: str, max_ids: int) -> list[tuple[Sequence, Extend]]:
+    def _others_decode(self, member: str, prefilling: Iterable[Sequence]) -> bool:
+        """Whether a sequence with a token may ask this member while it computes these ones' ids.
+
+        It need not ask now: its step may be waiting for a slower member's row.
+        """
+        busy = {sequence.number for sequence in prefilling}
+        return any(
+            sequence.num_tokens and member in sequence.contexts and sequence.number not in busy
+            for sequence in self.running
+        )
+
+    def _catching_up(self, member: str, max_ids: int) -> Batch:
         """One sequence's ids for an idle member: short, as a query may come at any time."""
-        at_least = self._catch_up_ids[member]
+        at_least = self._portions[member].catch_up_ids
         lagging = (sequence for sequence in self.running if sequence.lags(member, at_least))
         oldest = next(lagging, None)
-        return [] if oldest is None else [(oldest, oldest.catch_up(member, max_ids))]
+        if oldest is None:
+            return []
+        if self._others_decode(member, [oldest]):
+            max_ids = min(max_ids, self._portions[member].prefill_ids)
+        return [(oldest, oldest.catch_up(member, max_ids))]
+
+
+def _ask(sequences: Iterable[Sequence], member: str, max_ids: int, batch: Batch) -> int:
+    """Add sequences to a batch until it has `max_ids` ids more; gives how many are left."""
+    for sequence in sequences:
+        if max_ids <= 0:
+            break
+        missing = sequence.num_missing(member)
+        batch.append((sequence, sequence.ask(member, max_ids)))
+        max_ids = max(0, max_ids - missing)
+    return max_ids

@@ -1,34 +1,35 @@
 """One text being written: its contexts, its open query, and what it does with a committed token."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from time import perf_counter
 
 from gac.core import (
     END,
-    ErrorEvent,
-    Event,
+    Answer,
     Extend,
-    FinishEvent,
     FinishReason,
     GenerateRequest,
     Pick,
-    Probs,
     Row,
-    TokenEvent,
 )
 from gac.decoding.flow import Commit, Query, Rows, Step, Strategy
+from gac.decoding.sampling import needs_all_entries
+from gac.engine.ahead import Ahead
+from gac.engine.completion import Completion, complete
+from gac.engine.metrics import Metrics
+from gac.engine.speculation import Drafts
+from gac.engine.text import Emit, Text
+from gac.engine.told import Told
 from gac.errors import GacError, MemberError
-from gac.vocabulary.detokenizer import TextStream
 from gac.vocabulary.retokenize import MemberContext
-
-Emit = Callable[[Event], None]
 
 
 class Sequence:
     """The state of one request; written by the engine's thread alone.
 
-    Once started, it is in one of three states: it waits for rows of an open query, it can go on
-    (every row is there), or it has finished.  `limits` are the most ids it may have at each member,
-    `tokens` the union vocabulary.
+    Once started, it waits for rows of its open step, can go on (every row is there), or has
+    finished.  `limits` are the most ids it may have at each member, `tokens` the union vocabulary;
+    `drafts`, where every token is decided by several members, lets one of them write ahead.
     """
 
     def __init__(
@@ -40,96 +41,121 @@ class Sequence:
         tokens: tuple[bytes, ...],
         strategy: Strategy,
         emit: Emit,
+        metrics: Metrics,
+        drafts: Drafts | None = None,
     ) -> None:
         self.number = number
         self.request = request
         self.contexts = dict(contexts)
-        self.num_tokens = 0
-        self.finished = False
+        self._told = {name: Told(number, context) for name, context in contexts.items()}
         self._limits = limits
         self._tokens = tokens
         self._strategy = strategy
-        self._emit = emit
-        self._stream = TextStream(request.stop)
-        self._num_ensembled = 0
-        self._query: Query | None = None
-        self._rows: dict[str, Row] = {}
-        self._in_flight: set[str] = set()
+        self._metrics = metrics
+        self._ahead = Ahead(request, self._told, limits, drafts)
+        self._step: Query | Completion | None = None
         self._asked: set[str] = set()
-        self._prompt_tokens = {name: context.num_prompt_ids for name, context in contexts.items()}
+        prompt_tokens = {name: context.num_prompt_ids for name, context in contexts.items()}
+        self._text = Text(request, prompt_tokens, emit)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens committed so far."""
+        return self._text.num_tokens
+
+    @property
+    def finished(self) -> bool:
+        """Whether the text has ended, well or badly."""
+        return self._text.ended
 
     # What members are asked
 
     def wants(self, member: str) -> bool:
-        """Whether the open query needs a row of this member that nobody has gone to fetch."""
+        """Whether the open step needs a row of this member that nobody has gone to fetch."""
         return (
-            self._query is not None
-            and member in self._query.members
-            and member not in self._rows
-            and member not in self._in_flight
-            and not self.contexts[member].abstains
+            self._step is not None
+            and member in self._step.members
+            and not self._told[member].is_asked
+            and self._lacks(member)
+            and not self._waits_for_draft(member)
         )
+
+    def _lacks(self, member: str) -> bool:
+        """Whether the open step cannot go on for want of this member's row."""
+        if self._abstains(member):
+            return False
+        row = self._row(member)
+        return row is None or (isinstance(self._step, Completion) and self._step.lacks(row))
+
+    def _row(self, member: str) -> Row | None:
+        entries = self._told[member].row(self._num_endless > 0)
+        return None if entries is None else Row(member, self.num_tokens, entries)
+
+    @property
+    def _num_endless(self) -> int:
+        """For how many tokens from here on the text must not end."""
+        if self.request.ignore_eos:
+            return self.request.max_new_tokens - self.num_tokens
+        return max(0, self.request.min_new_tokens - self.num_tokens)
+
+    def _waits_for_draft(self, member: str) -> bool:
+        drafter = self._ahead.drafter
+        return drafter is not None and member != drafter and self._lacks(drafter)
 
     def lags(self, member: str, at_least: int) -> bool:
         """Whether a member lacks so many ids, though nobody waits for a row of it."""
+        told = self._told.get(member)
         return (
-            member in self.contexts
-            and member not in self._in_flight
-            and not self.contexts[member].abstains
-            and self.num_missing(member) >= at_least
+            told is not None
+            and not told.is_asked
+            and not told.context.abstains
+            and told.num_missing >= at_least
         )
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
-        context = self.contexts[member]
-        return len(context.ids) - context.told + context.at_lead
+        return self._told[member].num_missing
+
+    def num_slots(self, member: str) -> int:
+        """How many K/V slots of a member the sequence may need for its next step."""
+        length = len(self.contexts[member].ids) + 1
+        return length + min(self._ahead.reach, max(0, self._limits[member] - length))
 
     def ask(self, member: str, budget: int) -> Extend:
         """The message that brings a member closer to its row, at most `budget` ids at a time.
 
-        While ids remain unsaid no row is asked for, and the query stays open.
+        While ids remain unsaid no row is asked for, and the step stays open.
         """
-        context = self.contexts[member]
-        kept = context.told
-        if self.num_missing(member) > budget:
-            return self.catch_up(member, budget)
-        self._in_flight.add(member)
-        context.told = len(context.ids)
-        tail = tuple(context.ids[kept:])
-        if not context.at_lead:
-            return Extend(self.number, kept, tail, (context.told,))
-        dummy = context.vocabulary.dummy_space
-        if dummy is None:
-            return Extend(self.number, kept, tail, (context.told,), lead=True)
-        positions = (context.told, context.told + 1)
-        return Extend(self.number, kept, (*tail, dummy), positions, lead=True)
+        told, step = self._told[member], self._step
+        if isinstance(step, Completion) and self._row(member) is not None:
+            return told.ask_again(self._num_endless, step.dense, step.entries)
+        if told.num_missing > budget:
+            return told.catch_up(budget)
+        if isinstance(step, Completion):  # its row was lost to an eviction
+            return told.ask(self._num_endless, dense=True)
+        assert isinstance(step, Query)
+        draft = self._ahead.draft(member, step, self.num_tokens)
+        scored = self._ahead.scored(member, budget - told.num_missing)
+        return told.ask(self._num_endless, draft, scored, needs_all_entries(self.request.sampling))
 
     def catch_up(self, member: str, budget: int) -> Extend:
         """The message that tells a member at most `budget` ids more and asks for no row."""
-        self._in_flight.add(member)
-        context = self.contexts[member]
-        kept, context.told = context.told, min(context.told + budget, len(context.ids))
-        return Extend(self.number, kept, tuple(context.ids[kept : context.told]), ())
+        return self._told[member].catch_up(budget)
 
-    def answer(self, member: str, rows: Probs) -> None:
-        """Take in what a member answered: one row, or none where it only caught up."""
-        self._in_flight.discard(member)
-        if self.finished or not len(rows):
-            return
-        row = Row(member, self.num_tokens, rows[0])
-        self._rows[member] = row.without_end() if self._must_go_on else row
-
-    @property
-    def _must_go_on(self) -> bool:
-        return self.request.ignore_eos or self.num_tokens < self.request.min_new_tokens
+    def answer(self, member: str, item: Extend, answer: Answer) -> None:
+        """Take in what a member answered: rows, or none where it only caught up."""
+        if not self.finished:
+            self._told[member].answer(item, answer)
 
     def forget_caches(self) -> None:
-        """After an eviction: members know nothing of this sequence any more.
+        """After an eviction: members know nothing of this sequence any more."""
+        for told in self._told.values():
+            told.forget()
 
-        Rows, arrived or on their way, stay good: they are facts about the text, not about caches.
-        """
-        for context in self.contexts.values():
-            context.told = 0
+    def forget_member(self, member: str) -> None:
+        """After a member was lost: it knows nothing, and no answer of it is on its way."""
+        if member in self._told:
+            self._told[member].forget()
 
     # What the strategy does
 
@@ -138,20 +164,23 @@ class Sequence:
         self._handle(self._resume(None))
 
     def can_go_on(self) -> bool:
-        """Whether every row of the open query is there."""
+        """Whether every row of the open step is there."""
         return (
             not self.finished
-            and self._query is not None
-            and all(name in self._rows or self._abstains(name) for name in self._query.members)
+            and self._step is not None
+            and not any(self._lacks(name) for name in self._step.members)
         )
 
     def go_on(self) -> None:
-        """Answer the open query and run the strategy up to its next one, or to the end."""
-        assert self._query is not None
-        self._asked.update(name for name in self._query.members if name in self._rows)
-        rows = [self._rows[name] for name in self._query.members if name in self._rows]
-        self._query, self._rows = None, {}
-        self._handle(self._resume(rows))
+        """Answer the open step and run the strategy up to its next one, or to the end."""
+        assert self._step is not None
+        step, self._step = self._step, None
+        rows = [row for name in step.members if (row := self._row(name)) is not None]
+        self._asked.update(row.member for row in rows)
+        if isinstance(step, Completion):
+            self._settle(Commit(rows, step.commit.decide), step)
+        else:
+            self._handle(self._resume(rows))
 
     def _resume(self, rows: Rows | None) -> Step:
         """Send the strategy what it asked for; None starts it.  It goes on until it is closed."""
@@ -164,15 +193,31 @@ class Sequence:
         return self.contexts[member].abstains
 
     def _handle(self, step: Step) -> None:
-        while isinstance(step, Commit):
-            for pick in step.picks:
-                self._commit(pick)
-                if self.finished:
-                    return
-            step = self._resume(())
+        """Open a query, or carry out a commit."""
+        if isinstance(step, Commit):
+            self._settle(step, None)
+            return
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
-        self._query = step
+        self._step = step
+        self._ahead.begin(step, self.num_tokens, self._num_endless > 0)
+
+    def _settle(self, commit: Commit, tried: Completion | None) -> None:
+        """Commit what the rows decide, or ask for what they lack to decide it."""
+        started = perf_counter()
+        pick = commit.decide(commit.rows)
+        decided = perf_counter()
+        self._metrics.combine_s += decided - started
+        if pick is None:
+            if tried is not None and tried.dense:
+                raise GacError("all entries of all rows do not decide a token")
+            self._step = complete(commit)
+            self._metrics.note_completion(self._step.dense)
+            return
+        self._commit(pick)
+        self._metrics.commit_s += perf_counter() - decided
+        if not self.finished:
+            self._handle(self._resume(()))
 
     # What a committed token does
 
@@ -184,13 +229,9 @@ class Sequence:
             self.finish(FinishReason.STOP)
             return
         token = self._tokens[pick.token]
-        for name, context in self.contexts.items():
-            context.commit(token, name in pick.owners)
-        self.num_tokens += 1
-        self._num_ensembled += len(asked) > 1
-        text = self._stream.push(token)
-        self._emit(TokenEvent(self.request.request_id, pick, asked, token, text))
-        if self._stream.stopped:
+        self._ahead.commit(token, pick.owners)
+        self._text.add(pick, token, asked)
+        if self._text.stopped:
             self.finish(FinishReason.STOP)
         elif self._is_full():
             self.finish(FinishReason.LENGTH)
@@ -204,27 +245,16 @@ class Sequence:
         )
 
     def finish(self, reason: FinishReason) -> None:
-        """Close the strategy, flush the text held back, and say so."""
+        """Close the strategy and end the text."""
         self._close()
-        self._emit(
-            FinishEvent(
-                request_id=self.request.request_id,
-                text=self._stream.flush(),
-                reason=reason,
-                prompt_tokens=self._prompt_tokens,
-                completion_tokens=self.num_tokens,
-                ensembled_tokens=self._num_ensembled,
-                abstained=tuple(n for n, context in self.contexts.items() if context.abstains),
-            )
-        )
+        abstained = tuple(n for n, context in self.contexts.items() if context.abstains)
+        self._text.finish(reason, abstained)
 
     def fail(self, error: Exception) -> None:
         """Close the strategy and report the error in place of an end."""
         self._close()
-        self._emit(ErrorEvent(self.request.request_id, error))
+        self._text.fail(error)
 
     def _close(self) -> None:
-        assert not self.finished
-        self.finished = True
-        self._query = None
+        self._step = None
         self._strategy.close()

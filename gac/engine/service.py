@@ -10,8 +10,9 @@ from enum import StrEnum
 
 from gac.config import Config
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import Engine, EngineLimits
-from gac.engine.startup import Started, Watch, start_ensemble
+from gac.engine.engine import Engine
+from gac.engine.restart import Restarts
+from gac.engine.startup import Started, Watch, make_engine, start_ensemble
 from gac.errors import EngineUnavailable, GacError
 from gac.members.placement import RayCluster
 
@@ -32,6 +33,7 @@ class State(StrEnum):
 
     LOADING = "loading"
     READY = "ready"
+    RESTARTING = "restarting"
     FAILED = "failed"
 
 
@@ -53,6 +55,7 @@ class Service:
         self._launch = launch
         self._started: Started | None = None
         self._engine: Engine | None = None
+        self._restarts: Restarts | None = None
         self._cluster = RayCluster(config.ray) if config.ray.enabled else None
         self._loaded = threading.Event()
         self._stopping = threading.Event()
@@ -88,27 +91,18 @@ class Service:
             self._cluster.start()
         self._check_wanted()
         started = self._launch(self.config, self._cluster, self._watch)
-        settings = self.config.engine
-        limits = EngineLimits(
-            settings.max_sequences, settings.max_queued, settings.max_batch_tokens
-        )
-        engine = Engine(started.ensemble, strategy_maker(self.config.strategy), limits)
+        make_strategy = strategy_maker(self.config.strategy)
+        restarts = Restarts(started, self._watch) if started.relaunch else None
+        revive = restarts.begin if restarts else None
+        engine = make_engine(started, self.config.engine, make_strategy, revive)
         engine.start()
-        self._started, self._engine = started, engine
-        for member in started.ensemble.members.values():
-            member.when_lost(self._lose)
+        self._started, self._restarts, self._engine = started, restarts, engine
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, GacError):
             logger.error("loading failed", exc_info=error)
             error = GacError(f"loading failed: {error!r}")
         self.error = error
-
-    def _lose(self, error: GacError) -> None:
-        """A member has died; what it was asked fails by itself."""
-        if not self._stopping.is_set():
-            logger.error("%s", error.message)
-            self.error = error
 
     def _watch(self, name: str, stage: str, fraction: float) -> None:
         """Note how far a member is.  Raises: EngineUnavailable if nobody wants it any more."""
@@ -135,10 +129,16 @@ class Service:
 
     @property
     def state(self) -> State:
-        """Loading, ready or failed; a lost member is a failure, too."""
+        """Loading, ready, restarting a member, or failed."""
         if self.failure is not None:
             return State.FAILED
-        return State.LOADING if self._engine is None else State.READY
+        if self._engine is None:
+            return State.LOADING
+        return State.RESTARTING if self._reasons else State.READY
+
+    @property
+    def _reasons(self) -> list[str]:
+        return list(self._restarts.reasons.values()) if self._restarts else []
 
     @property
     def engine(self) -> Engine:
@@ -157,7 +157,11 @@ class Service:
     @property
     def explanation(self) -> str:
         """The state in words, with its cause."""
-        return self.failure.message if self.failure else f"the members are {self.state}"
+        if self.failure:
+            return self.failure.message
+        if reasons := self._reasons:
+            return f"{'; '.join(reasons)}; started again, requests wait"
+        return f"the members are {self.state}"
 
     @property
     def is_progressing(self) -> bool:
@@ -176,9 +180,11 @@ class Service:
         with ExitStack() as last_first:  # each is let go even where another fails
             if self._cluster is not None:
                 last_first.callback(self._cluster.stop)
-            if self._started is not None:
-                for member in self._started.ensemble.members.values():
+            if self._engine is not None:
+                for member in self._engine.members:
                     last_first.callback(member.close)
+            if self._restarts is not None:
+                last_first.callback(self._restarts.stop)
             last_first.callback(self.begin_to_stop)
 
     def stop(self, timeout_s: float = 5.0) -> None:

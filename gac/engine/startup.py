@@ -4,12 +4,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Protocol
 
-from gac.config import Config
+from gac.config import Config, EngineConfig
+from gac.decoding.support import TokenOrder
+from gac.engine.engine import Engine, EngineLimits, Revive
 from gac.engine.ensemble import Ensemble
+from gac.engine.opening import MakeStrategy
+from gac.engine.speculation import speculation_for
 from gac.errors import MemberError
+from gac.members.inbox import Act, Inbox
 from gac.members.loader import LoadOrder, Seat, load_order
 from gac.members.local import launch_local
 from gac.members.member import Member, MemberFacts
@@ -23,6 +29,8 @@ Watch = Callable[[str, str, float], None]
 """Told a member's name, its stage of loading and the share of it that is done."""
 
 POLL_S = 0.2
+START_WITHIN_S = 60.0
+"""A process started again needs a few seconds; if its place is gone it would wait forever."""
 
 
 class Seedling(Protocol):
@@ -45,10 +53,13 @@ class Seedling(Protocol):
 
 @dataclass(frozen=True)
 class Started:
-    """An ensemble at work, and what turns conversations into its prompts."""
+    """An ensemble at work, what turns conversations into its prompts, and its engine's inbox."""
 
     ensemble: Ensemble
     tokenizers: Mapping[str, MemberTokenizer]
+    inbox: Inbox = field(default_factory=SimpleQueue[Act])
+    relaunch: Callable[[str], Seedling] | None = None
+    """Starts a member again by its name; none: it lives and dies with this process."""
 
 
 def load_tokenizers(config: Config) -> dict[str, MemberTokenizer]:
@@ -88,7 +99,39 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
         raise
     vocabularies = {name: tokenizer.vocabulary for name, tokenizer in tokenizers.items()}
     ensemble = Ensemble(members, vocabularies, union, config.weights, config.engine.retokenize)
-    return Started(ensemble, tokenizers)
+    if cluster is None:
+        return Started(ensemble, tokenizers)
+    return Started(ensemble, tokenizers, cluster.inbox, cluster.launch)
+
+
+def bring_up(started: Started, seedling: Seedling, watch: Watch) -> Member:
+    """The next life of a member, seated as the one before.
+
+    Raises: MemberError, also if it finds no place to start in time; the member is ended then.
+    """
+    try:
+        _wait([seedling], watch, START_WITHIN_S)
+        return _seated(seedling, started.ensemble.union, started.tokenizers[seedling.name])
+    except BaseException:
+        seedling.close()
+        raise
+
+
+def make_engine(
+    started: Started,
+    settings: EngineConfig,
+    make_strategy: MakeStrategy,
+    revive: Revive | None = None,
+) -> Engine:
+    """An engine for a started ensemble; it has to be the only one, as it receives for all lines."""
+    limits = EngineLimits(
+        settings.max_sequences,
+        settings.max_queued,
+        settings.max_batch_tokens,
+        settings.prefill_chunk,
+    )
+    speculation = speculation_for(settings.speculation, started.ensemble.members)
+    return Engine(started.ensemble, make_strategy, limits, speculation, started.inbox, revive)
 
 
 def _launch(
@@ -99,9 +142,11 @@ def _launch(
     return launch_local(orders)
 
 
-def _wait(seedlings: Sequence[Seedling], watch: Watch) -> None:
+def _wait(
+    seedlings: Sequence[Seedling], watch: Watch, start_within_s: float = float("inf")
+) -> None:
     """Until all have loaded; raises the first error."""
-    waiting = list(seedlings)
+    waiting, deadline = list(seedlings), time.monotonic() + start_within_s
     while waiting:
         for seedling in list(waiting):
             if seedling.loaded().done():
@@ -115,8 +160,13 @@ def _wait(seedlings: Sequence[Seedling], watch: Watch) -> None:
                 )
                 watch(seedling.name, "ready", 1.0)
                 waiting.remove(seedling)
-            else:
-                watch(seedling.name, *seedling.progress())
+                continue
+            stage, fraction = seedling.progress()
+            watch(seedling.name, stage, fraction)
+            if stage == "starting" and time.monotonic() > deadline:
+                raise MemberError(
+                    f"member {seedling.name!r} did not start within {start_within_s:g} s"
+                )
         time.sleep(POLL_S if waiting else 0.0)
 
 
@@ -127,4 +177,6 @@ def _seated(seedling: Seedling, union: UnionVocabulary, tokenizer: MemberTokeniz
         raise MemberError(
             f"member {name!r}: its model gives {width} logits, its config.json says {expected}"
         )
-    return seedling.seat(Seat(union.places[name], len(union), union.lead_places.get(name)))
+    own_ids = union.own_ids(tokenizer.vocabulary)
+    order = TokenOrder(union.rank, union.hashes)
+    return seedling.seat(Seat(union.places[name], union.lead_places.get(name), own_ids, order))

@@ -1,12 +1,16 @@
 """A loaded model behind the member's one verb; lives in this process or inside a Ray actor."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from gac.core import Extend
+from gac.core import Entries, Extend
 from gac.errors import MemberError
-from gac.members.member import Rows
-from gac.model.projection import Projection
+from gac.members.drafting import Drafter, Writing
+from gac.members.member import Reply
+from gac.model.listing import Lister
+
+Listed = list[Entries] | MemberError
 
 
 class Runner(Protocol):
@@ -22,30 +26,58 @@ class Runner(Protocol):
 class MemberHost:
     """Runs a batch through the model and answers with rows over the union vocabulary."""
 
-    def __init__(self, name: str, runner: Runner, projection: Projection) -> None:
+    def __init__(self, name: str, runner: Runner, lister: Lister, drafter: Drafter) -> None:
         self._name = name
         self._runner = runner
-        self._projection = projection
+        self._lister = lister
+        self._drafter = drafter
+        self._forward_s = 0.0
 
-    def extend(self, batch: Sequence[Extend]) -> Rows:
-        """The rows each item asks for, float32 [rows, V].
+    def extend(self, batch: Sequence[Extend]) -> Reply:
+        """The rows each item asks for, and what it wrote where it had leave to.
 
         An item for which the model gives numbers that are no distribution gets an error of its own.
+        Nobody writes ahead in a batch where somebody waits for a row.
         Raises: MemberError naming the member if the batch as a whole cannot be computed.
         """
+        started, self._forward_s = time.perf_counter(), 0.0
+        self._lister.forget(item.sequence for item in batch if item.tail)
+        listed = self._rows(batch)
+        writings = [Writing(item, rows) for item, rows in zip(batch, listed, strict=True)]
+        if all(item.draft is not None for item in batch):
+            self._write_ahead(writings)
+        answers = [writing.answer() for writing in writings]
+        row_s = time.perf_counter() - started - self._forward_s
+        return Reply(answers, self._forward_s, row_s)
+
+    def _write_ahead(self, writings: Sequence[Writing]) -> None:
+        """Let the model go on by itself, all sequences at once, until each has stopped."""
+        while True:
+            going = [one for one in writings if self._drafter.goes_on(one, self._lister)]
+            if not going:
+                return
+            listed = self._rows([one.last for one in going])
+            for one, rows in zip(going, listed, strict=True):
+                one.take(rows)
+
+    def _rows(self, items: Sequence[Extend]) -> list[Listed]:
+        """The rows of items, recalled where nothing new is told."""
+        recalled = [self._lister.recall(item) for item in items]
+        fresh = [item for item, rows in zip(items, recalled, strict=True) if rows is None]
+        computed = iter(self._computed(fresh) if fresh else ())
+        return [next(computed) if rows is None else rows for rows in recalled]
+
+    def _computed(self, items: Sequence[Extend]) -> list[Listed]:
+        started = time.perf_counter()
         try:
-            logits = self._runner.extend(batch)
+            logits = self._runner.extend(items)
         except MemberError as error:
             raise MemberError(f"member {self._name!r} failed: {error.message}") from error
-        return [self._rows(item, of_item) for item, of_item in zip(batch, logits, strict=True)]
-
-    def _rows(self, item: Extend, logits: Any) -> Any:
-        project = self._projection.lead_row if item.lead else self._projection.rows
-        rows = project(logits).cpu().numpy()
-        if not (abs(rows.sum(axis=1) - 1.0) < 1e-2).all():  # NaN fails this, too
-            return MemberError(f"member {self._name!r} computed probabilities that do not sum to 1")
-        return rows
+        self._forward_s += time.perf_counter() - started  # on a GPU: until it was told what to do
+        return self._lister.rows(items, logits)
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget these sequences."""
+        sequences = tuple(sequences)
+        self._lister.forget(sequences)
         self._runner.release(sequences)

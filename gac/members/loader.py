@@ -1,6 +1,7 @@
 """From a member's configuration to a host that can be asked; the same near and far."""
 
 import os
+import statistics
 import time
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gac.config import EngineConfig, MemberConfig
+from gac.core import Extend
+from gac.decoding.support import TokenOrder
 from gac.errors import MemberError
+from gac.members.drafting import Drafter
 from gac.members.host import MemberHost
 from gac.members.member import MemberFacts
+from gac.model.listing import Lister
 from gac.model.loading import LoadedModel, ModelSpec, load_model
 from gac.model.projection import Projection
 from gac.model.runner import ModelRunner
@@ -32,11 +37,15 @@ class LoadOrder:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A member's place in the union vocabulary, see `UnionVocabulary.places` and `.lead_places`."""
+    """A member's place in the union vocabulary, see `UnionVocabulary.places` and `.lead_places`.
+
+    `own_ids` int32 [V] holds the id the member's tokenizer gives a union token, -1 where none.
+    """
 
     places: NDArray[np.int32]
-    union_size: int
     lead_places: NDArray[np.int32] | None
+    own_ids: NDArray[np.int32]
+    order: TokenOrder
 
 
 def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> LoadOrder:
@@ -64,6 +73,7 @@ class MemberLoader:
         self._order = order
         self._loaded: LoadedModel | None = None
         self._runner: ModelRunner | None = None
+        self._facts: MemberFacts | None = None
         self.progress: tuple[str, float] = ("starting", 0.0)
 
     def load(self) -> MemberFacts:
@@ -80,22 +90,44 @@ class MemberLoader:
             self._runner = ModelRunner(
                 loaded, max_tokens=max_tokens, max_sequences=order.max_sequences
             )
+            step_s = _step_s(self._runner, min(loaded.max_length, max_tokens))
         except MemberError as error:
             raise MemberError(f"member {order.name!r}: {error.message}") from error
-        return MemberFacts(
+        self._facts = MemberFacts(
             num_logits=loaded.num_logits,
             max_context=loaded.max_length,
             max_kv_tokens=max_tokens,
             device=str(loaded.device),
             dtype=str(loaded.dtype).removeprefix("torch."),
             load_s=time.monotonic() - started,
+            step_s=step_s,
         )
+        return self._facts
 
     def _report(self, stage: str, fraction: float) -> None:
         self.progress = (stage, fraction)
 
     def seat(self, seat: Seat) -> MemberHost:
         """The host, once the union vocabulary is known."""
-        assert self._loaded and self._runner, "a member is seated before it is loaded"
-        projection = Projection(seat.places, seat.union_size, seat.lead_places, self._loaded.device)
-        return MemberHost(self._order.name, self._runner, projection)
+        assert self._loaded and self._runner and self._facts, (
+            "a member is seated before it is loaded"
+        )
+        name, facts = self._order.name, self._facts
+        projection = Projection(
+            seat.places, seat.own_ids.size, seat.lead_places, self._loaded.device
+        )
+        limit = min(facts.max_context, facts.max_kv_tokens)
+        drafter = Drafter(name, seat.order, seat.own_ids, limit)
+        return MemberHost(name, self._runner, Lister(name, projection), drafter)
+
+
+def _step_s(runner: ModelRunner, max_length: int) -> float:
+    """The median of a few steps; the first ones warm up."""
+    seconds = []
+    for length in range(1, 1 + min(8, max_length)):
+        started = time.perf_counter()
+        [logits] = runner.extend([Extend(0, length - 1, (0,), (length,))])
+        logits.cpu()  # a GPU is done when its numbers are here
+        seconds.append(time.perf_counter() - started)
+    runner.release([0])
+    return statistics.median(seconds[3:] or seconds)

@@ -7,7 +7,7 @@ from gac.core import Extend
 from gac.errors import GacError
 from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
-from gac.members.member import Member, MemberFacts, Rows
+from gac.members.member import Member, MemberFacts, Reply
 
 
 class LocalMember:
@@ -29,7 +29,7 @@ class LocalMember:
         """Limits of the loaded model."""
         return self._facts
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         """Tell the member what sequences consist of; get the rows that were asked for."""
         return self._worker.submit(self._host.extend, batch)
 

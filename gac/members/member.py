@@ -5,13 +5,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from gac.core import Extend, Probs
+from gac.core import Answer, Extend
 from gac.errors import GacError, MemberError
 
 
 @dataclass(frozen=True, slots=True)
 class MemberFacts:
-    """What a member tells of itself once its model is loaded; lengths in its own tokens."""
+    """What a member tells of itself once its model is loaded; lengths in its own tokens.
+
+    `step_s` is about how many seconds it takes to compute one id of one sequence.
+    """
 
     num_logits: int
     max_context: int
@@ -19,10 +22,19 @@ class MemberFacts:
     device: str
     dtype: str
     load_s: float
+    step_s: float = 0.0
 
 
-Rows = list[Probs | MemberError]
-"""Per item of a batch: float32 [rows, V], or why this item alone has none."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a member gives for a batch: an answer per item, or why this item alone has none.
+
+    `forward_s` and `row_s` are the seconds it spent in its model, and on rows and drafts.
+    """
+
+    answers: list[Answer | MemberError]
+    forward_s: float = 0.0
+    row_s: float = 0.0
 
 
 class Member(Protocol):
@@ -36,14 +48,14 @@ class Member(Protocol):
     def facts(self) -> MemberFacts:
         """Limits of the loaded model."""
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         """Tell the member what sequences consist of; get the rows that were asked for."""
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget these sequences; takes effect after everything asked before."""
 
     def when_lost(self, tell: Callable[[GacError], None]) -> None:
-        """Have `tell` called, on any thread, when the member has died."""
+        """Have `tell` called, on any thread, when the member has died or hangs."""
 
     def close(self) -> None:
         """Let go of the model; nothing may be asked afterwards."""

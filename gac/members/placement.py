@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import ray
@@ -11,6 +12,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from gac.config import MemberConfig, RayConfig
 from gac.errors import PlacementError
+from gac.members.inbox import Inbox
 from gac.members.loader import LoadOrder
 from gac.members.ray_actor import RaySeedling
 from gac.members.transport import Exchange
@@ -25,12 +27,17 @@ KNOCK_TIMEOUT_S = 5.0
 
 
 class RayCluster:
-    """Our use of Ray: our own local instance, or one that is joined by address."""
+    """Our use of Ray: our own local instance, or one that is joined by address.
+
+    `inbox` is where the one engine over its members must wait.
+    """
 
     def __init__(self, config: RayConfig) -> None:
         self._config = config
         self._group: PlacementGroup | None = None
+        self._placed: dict[str, tuple[LoadOrder, dict[str, Any]]] = {}
         self._exchange = Exchange() if config.transport == "sockets" else None
+        self.inbox: Inbox = self._exchange.inbox if self._exchange else SimpleQueue()
 
     def start(self) -> None:
         """Start or join Ray.
@@ -72,12 +79,14 @@ class RayCluster:
                     f"Free now: {shown_resources(_ask('available_resources'))}"
                 )
         options = {m.name: self._options(m, place) for place, m in enumerate(reserving)}
-        return [
-            RaySeedling(
-                order, options.get(order.name, {"num_cpus": 0, "num_gpus": 0}), self._exchange
-            )
-            for order in orders
-        ]
+        nothing = {"num_cpus": 0, "num_gpus": 0}
+        self._placed = {o.name: (o, options.get(o.name, nothing)) for o in orders}
+        return [self.launch(order.name) for order in orders]
+
+    def launch(self, name: str) -> RaySeedling:
+        """Start a member that was placed, for the first time or again, with what it reserves."""
+        order, options = self._placed[name]
+        return RaySeedling(order, options, self._exchange)
 
     def check(self, members: Sequence[MemberConfig]) -> None:
         """Raise PlacementError if the cluster could never hold these members."""

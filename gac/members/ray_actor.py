@@ -4,7 +4,9 @@ A step is a plain Ray call (`RayMember`), or goes through sockets (`LineMember`)
 """
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -15,12 +17,17 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gac.core import Extend
 from gac.errors import GacError, MemberError, MemberLost
+from gac.members.far_end import FarEnd
 from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
-from gac.members.member import Member, MemberFacts, Rows
-from gac.members.transport import Exchange, Line, serve_line
+from gac.members.loss import GAP_S, SILENCE_S, Loss, hangs
+from gac.members.member import Member, MemberFacts, Reply
+from gac.members.transport import Ends, Exchange, Line
 
 logger = logging.getLogger(__name__)
+
+PING_S = 2.0
+PATIENCE_S = 0.5
 
 
 class MemberActor:
@@ -38,10 +45,9 @@ class MemberActor:
         """Load the model."""
         return self._loader.load()
 
-    def node(self) -> str:
-        """Ray's id of the machine this runs on."""
-        node_id: str = ray.get_runtime_context().get_node_id()
-        return node_id
+    def where(self) -> tuple[str, int]:
+        """Ray's id of the machine this runs on, and the number of the process."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def seat(self, seat: Seat) -> None:
         """Take a place in the union vocabulary."""
@@ -52,18 +58,26 @@ class MemberActor:
         """The stage of loading and the share of it that is done."""
         return self._loader.progress
 
+    @ray.method(concurrency_group="watch")
+    def ping(self) -> None:
+        """Answers while the process is not stopped, whatever the model does."""
+
     @ray.method(concurrency_group="life")
     def live(self) -> None:
         """Never returns: whoever waits for it learns when this process has died."""
         threading.Event().wait()
 
-    def open_line(self, down: str, up: str) -> None:
-        """Answer batches from these sockets from now on, on a thread of their own."""
+    def open_line(self, ends: Ends) -> Ends:
+        """Answer batches from sockets from now on, on a thread of their own; where they are."""
         assert self._host is not None
-        serve_line(self._host, down, up)
+        if ends.engine_key:
+            address: Any = ray.util.get_node_ip_address  # carries no types
+            ends = ends.at(address())
+        self._far_end = FarEnd(self._host, ends, on_defect=lambda: os._exit(1))
+        return self._far_end.ends
 
-    def extend(self, batch: Sequence[Extend]) -> Rows:
-        """Rows for a batch."""
+    def extend(self, batch: Sequence[Extend]) -> Reply:
+        """Answers to a batch."""
         assert self._host is not None
         return self._host.extend(batch)
 
@@ -80,6 +94,32 @@ class RayMember:
         self._name = name
         self._actor = actor
         self._facts = facts
+        self._loss = Loss()
+        self._closed = threading.Event()
+
+        def tell_why(life: "Future[None]") -> None:
+            error = life.exception()
+            lost = error if isinstance(error, GacError) else MemberLost(f"{self._name!r}: {error}")
+            self._loss.happen(lost)
+
+        _future(name, actor.live.remote()).add_done_callback(tell_why)
+
+    def watch_pulse(self) -> None:
+        """Have the member taken for lost when it does not answer a ping: plain calls never end."""
+        threading.Thread(target=self._watch_pulse, name=f"pulse-{self._name}", daemon=True).start()
+
+    def _watch_pulse(self) -> None:
+        while not self._closed.wait(PING_S):
+            asked_at = looked_at = time.monotonic()
+            ping = self._actor.ping.remote()
+            while not (self._closed.is_set() or ray.wait([ping], timeout=PATIENCE_S)[0]):
+                now = time.monotonic()
+                if now - looked_at > GAP_S:
+                    asked_at = now  # this process itself was stopped
+                looked_at = now
+                if now - asked_at > SILENCE_S:
+                    self._loss.happen(hangs(self._name))
+                    return
 
     @property
     def name(self) -> str:
@@ -91,7 +131,7 @@ class RayMember:
         """Limits of the loaded model."""
         return self._facts
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         """Tell the member what sequences consist of; get the rows that were asked for."""
         return _future(self._name, self._actor.extend.remote(batch))
 
@@ -100,29 +140,29 @@ class RayMember:
         self._actor.release.remote(tuple(sequences))
 
     def when_lost(self, tell: Callable[[GacError], None]) -> None:
-        """Have `tell` called, on a thread of Ray's, when the actor has died."""
-
-        def tell_why(life: "Future[None]") -> None:
-            error = life.exception()
-            tell(error if isinstance(error, GacError) else MemberLost(f"{self._name!r}: {error}"))
-
-        _future(self._name, self._actor.live.remote()).add_done_callback(tell_why)
+        """Have `tell` called, on any thread, when the actor has died or hangs."""
+        self._loss.when(tell)
 
     def close(self) -> None:
-        """End the actor's process."""
+        """End the actor's process; one that hangs is killed by its machine's raylet within 5 s."""
+        self._closed.set()
         ray.kill(self._actor)
 
 
 class LineMember(RayMember):
-    """An actor on this machine, asked through sockets rather than Ray calls; the same answers."""
+    """An actor that is asked through sockets rather than Ray calls; the same answers.
 
-    def __init__(self, name: str, actor: Any, facts: MemberFacts, exchange: Exchange) -> None:
+    `ends` are where it shall answer, on this machine or, with a key, on its own.
+    """
+
+    def __init__(
+        self, name: str, actor: Any, facts: MemberFacts, exchange: Exchange, ends: Ends
+    ) -> None:
         super().__init__(name, actor, facts)
-        self._line = Line(name, exchange)
-        _future(name, actor.open_line.remote(self._line.down, self._line.up)).result()
-        self.when_lost(self._line.lose)
+        ends = _future(name, actor.open_line.remote(ends)).result()
+        self._line = Line(name, exchange, ends, self._loss)
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         """Tell the member what sequences consist of; get the rows that were asked for."""
         return self._line.extend(batch)
 
@@ -139,7 +179,7 @@ class LineMember(RayMember):
 class RaySeedling:
     """A member whose actor is starting or loading its model.
 
-    With an `exchange` it becomes a member that is asked through sockets, if it is on this machine.
+    With an `exchange` it becomes a member that is asked through sockets.
     """
 
     def __init__(
@@ -175,18 +215,21 @@ class RaySeedling:
         """The member, once the union vocabulary is known."""
         facts = self._loading.result()
         _future(self.name, self._actor.seat.remote(seat)).result()
-        if self._exchange is not None and self._is_here():
+        if self._exchange is not None:
+            ends = self._exchange.ends() if self._is_here() else self._exchange.far_ends()
             try:
-                return LineMember(self.name, self._actor, facts, self._exchange)
+                return LineMember(self.name, self._actor, facts, self._exchange, ends)
             except (zmq.ZMQError, MemberError) as error:
                 logger.warning("%s: no sockets (%s), plain Ray calls instead", self.name, error)
-        return RayMember(self.name, self._actor, facts)
+        member = RayMember(self.name, self._actor, facts)
+        member.watch_pulse()
+        return member
 
     def _is_here(self) -> bool:
         """Whether the actor runs on this machine."""
         here: str = ray.get_runtime_context().get_node_id()
-        there: str = ray.get(self._actor.node.remote())
-        return here == there
+        there, _ = ray.get(self._actor.where.remote())
+        return bool(here == there)
 
     def close(self) -> None:
         """End the actor's process."""

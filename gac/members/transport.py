@@ -1,144 +1,117 @@
-"""The step's fast path: sockets between the engine and members on the same machine.
+"""The step's fast path: sockets between the engine and its members.
 
 A plain Ray call to two members costs about as much as a small model's forward pass; ZeroMQ sockets
-a tenth of that.  Ray still places the members and tells when one dies.  Messages are JSON and
-float32 arrays, never pickles; the sockets lie in a directory that only this user can enter.
+a tenth of that.  Ray still places the members and tells when one dies.  On one machine the sockets
+lie in a directory that only this user can enter; across machines they are TCP, encrypted, and each
+end knows the other's key.
 """
 
+import itertools
 import json
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
-import numpy as np
+import msgspec
 import zmq
 
 from gac.core import Extend
 from gac.errors import MemberError
-from gac.members.host import MemberHost
-from gac.members.member import Rows
+from gac.members.curve import Keys, prove_client
+from gac.members.headers import Header, Kind
+from gac.members.inbox import Frames, SocketInbox
+from gac.members.loss import SILENCE_S, Loss, hangs
+from gac.members.member import Reply
+from gac.members.messages import pack_batch, unpack_reply
 
 logger = logging.getLogger(__name__)
 
-Frames = list[Any]
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where one life of a member is asked and answers; the member binds, the engine connects.
 
-def pack_batch(call: int, batch: Sequence[Extend]) -> bytes:
-    """A batch as one frame."""
-    items = [[x.sequence, x.kept, x.tail, x.positions, x.lead] for x in batch]
-    return json.dumps({"call": call, "extend": items}).encode()
-
-
-def unpack_batch(items: Iterable[Sequence[Any]]) -> list[Extend]:
-    """The batch of a frame."""
-    return [
-        Extend(sequence, kept, tuple(tail), tuple(positions), lead)
-        for sequence, kept, tail, positions, lead in items
-    ]
-
-
-def pack_rows(call: int, rows: Rows) -> Frames:
-    """An answer as two frames: each item's number of rows, or its error, and all rows."""
-    arrays = [of_item for of_item in rows if not isinstance(of_item, MemberError)]
-    counts = [x.message if isinstance(x, MemberError) else len(x) for x in rows]
-    table = np.ascontiguousarray(np.concatenate(arrays)) if arrays else np.empty((0, 0))
-    return [json.dumps({"call": call, "rows": counts}).encode(), table if table.size else b""]
-
-
-def unpack_rows(counts: Sequence[int | str], data: Any) -> Rows:
-    """The rows of an answer's frames, sharing their memory."""
-    flat = np.frombuffer(data, dtype=np.float32)
-    total = sum(count for count in counts if isinstance(count, int))
-    table = flat.reshape(total, flat.size // total) if flat.size else flat.reshape(0, 0)
-    rows: Rows = []
-    start = 0
-    for count in counts:
-        if isinstance(count, str):
-            rows.append(MemberError(count))
-        else:
-            rows.append(table[start : start + count])
-            start += count
-    return rows
-
-
-def serve_line(host: MemberHost, down: str, up: str) -> threading.Thread:
-    """The far end: a thread that answers what comes down, for as long as the process lives.
-
-    Raises: zmq.ZMQError if the sockets cannot be opened.
+    With keys, public ones in Z85, each end proves itself to the other.
     """
-    context = zmq.Context()
-    incoming, outgoing = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-    incoming.bind(down)
-    outgoing.connect(up)
 
-    def loop() -> None:
-        while True:
-            message = json.loads(incoming.recv())
-            if "release" in message:
-                host.release(message["release"])
-            else:
-                outgoing.send_multipart(_answered(host, message), copy=False)
+    epoch: int
+    down: str
+    up: str
+    engine_key: bytes = b""
+    member_key: bytes = b""
 
-    thread = threading.Thread(target=loop, name="line", daemon=True)
-    thread.start()
-    return thread
-
-
-def _answered(host: MemberHost, message: dict[str, Any]) -> Frames:
-    call = message["call"]
-    try:
-        return pack_rows(call, host.extend(unpack_batch(message["extend"])))
-    except MemberError as error:
-        reason = error.message
-    except Exception as error:  # the edge of a process: the engine must hear of it
-        logger.exception("a batch failed")
-        reason = f"{type(error).__name__}: {error}"
-    return [json.dumps({"call": call, "error": reason}).encode(), b""]
+    def at(self, host: str) -> "Ends":
+        """The ends as TCP on free ports of an address of the member's machine."""
+        endpoint = f"tcp://[{host}]:*" if ":" in host else f"tcp://{host}:*"
+        return replace(self, down=endpoint, up=endpoint)
 
 
 class Line:
-    """The near end of a member's sockets.
+    """The near end of a member's sockets, once the far end is there.
 
-    `extend` and `release` belong to one thread; answers are taken in on the exchange's.
+    `extend` and `release` belong to the thread that waits at the exchange's inbox; answers are
+    taken in on it, too.
     """
 
-    def __init__(self, name: str, exchange: "Exchange") -> None:
+    def __init__(self, name: str, exchange: "Exchange", ends: Ends, loss: Loss) -> None:
         self._name = name
-        self.down, self.up = exchange.endpoints()
+        self._loss = loss
+        self._heard_at = time.monotonic()
+        self.ends = ends
+        self._epoch = ends.epoch
+        self._inbox = exchange.inbox
         self._outgoing = exchange.context.socket(zmq.PUSH)
-        self._outgoing.setsockopt(zmq.LINGER, 0)
         # Connecting, unlike binding, gives a queue at once: sending never blocks the engine's
         # thread, not even when the member has died.
         self._outgoing.setsockopt(zmq.SNDHWM, 0)
-        self._outgoing.connect(self.down)
-        self._waiting: dict[int, Future[Rows]] = {}
+        self._incoming = exchange.context.socket(zmq.PULL)
+        if ends.member_key:
+            prove_client([self._outgoing, self._incoming], exchange.keys, ends.member_key)
+        for opened, endpoint in ((self._outgoing, ends.down), (self._incoming, ends.up)):
+            # What is under way when a connection breaks is lost, so a broken one stays broken: the
+            # silence that follows ends this life, and the next one is told everything anew.
+            opened.setsockopt(zmq.RECONNECT_IVL, -1)
+            opened.setsockopt(zmq.IPV6, int("[" in endpoint))
+            opened.connect(endpoint)
+        self._waiting: dict[int, Future[Reply]] = {}
         self._next_call = 0
         self._lost: Exception | None = None
         self._lock = threading.Lock()
-        exchange.listen(self.up, self._take)
+        self._inbox.listen(self._incoming, self._take, self._look)
+        loss.when(self._fail)
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         """Send a batch; the future holds its rows."""
-        future: Future[Rows] = Future()
+        future: Future[Reply] = Future()
         with self._lock:
             if self._lost is not None:
                 future.set_exception(self._lost)
                 return future
             self._next_call += 1
-            self._waiting[self._next_call] = future
-        self._outgoing.send(pack_batch(self._next_call, batch))
+            call = self._next_call
+            self._waiting[call] = future
+        header = Header(Kind.EXTEND, self._epoch, call).pack()
+        self._outgoing.send_multipart([header, pack_batch(batch)])
         return future
 
     def release(self, sequences: Iterable[int]) -> None:
         """Tell the member to forget sequences."""
-        self._outgoing.send(json.dumps({"release": list(sequences)}).encode())
+        header = Header(Kind.RELEASE, self._epoch).pack()
+        self._outgoing.send_multipart([header, json.dumps(list(sequences)).encode()])
 
-    def lose(self, error: Exception) -> None:
+    def _look(self, now: float, was_away: bool) -> None:
+        """Judge by silence, but never by what this process itself has slept through."""
+        if was_away:
+            self._heard_at = now
+        elif now - self._heard_at > SILENCE_S:
+            self._loss.happen(hangs(self._name))
+
+    def _fail(self, error: Exception) -> None:
         """The member is gone: fail what waits for it, and all that is asked later."""
         with self._lock:
             self._lost = error
@@ -147,78 +120,57 @@ class Line:
             future.set_exception(error)
 
     def _take(self, frames: Frames) -> None:
-        header = json.loads(bytes(frames[0].buffer))
+        """Take in one message; what does not belong to this life is dropped."""
+        try:
+            header = Header.unpack(frames[0].buffer)
+        except ValueError as error:
+            logger.warning("member %r sent what is no message: %s", self._name, error)
+            return
+        if header.epoch != self._epoch:
+            return
+        self._heard_at = time.monotonic()
         with self._lock:
-            future = self._waiting.pop(header["call"], None)
+            future = self._waiting.pop(header.call, None)
         if future is None:
             return
-        if "error" in header:
-            reason = header["error"]
+        if header.kind is Kind.ERROR:
+            reason = bytes(frames[1].buffer).decode()
             is_named = reason.startswith("member ")
             named = reason if is_named else f"member {self._name!r} failed: {reason}"
             future.set_exception(MemberError(named))
-        else:
-            future.set_result(unpack_rows(header["rows"], frames[1].buffer))
+            return
+        try:
+            future.set_result(unpack_reply(frames[1].buffer))
+        except (IndexError, msgspec.MsgspecError) as error:
+            future.set_exception(MemberError(f"member {self._name!r} cannot be read: {error}"))
 
     def close(self) -> None:
-        """Let go of the sending socket."""
-        self._outgoing.close()
+        """Let go of the sockets."""
+        self._inbox.drop(self._incoming, self._outgoing)
 
 
 class Exchange:
-    """All near ends of a process: one context, one private directory, one thread that listens."""
+    """All near ends of a process: one context, one private directory, one inbox."""
 
     def __init__(self) -> None:
         self.context = zmq.Context()
+        self.inbox = SocketInbox()
         self._folder = tempfile.TemporaryDirectory(prefix="gac-")
-        self._num_lines = 0
-        self._new: SimpleQueue[tuple[Any, Callable[[Frames], None]] | None] = SimpleQueue()
-        self._bell = self.context.socket(zmq.PAIR)
-        self._bell.bind("inproc://bell")
-        self._thread = threading.Thread(target=self._listen, name="exchange", daemon=True)
-        self._thread.start()
+        self._epochs = itertools.count(1)
+        self.keys = Keys.make()
 
-    def endpoints(self) -> tuple[str, str]:
-        """Addresses for one more line, down to the member and up from it."""
-        self._num_lines += 1
-        stem = Path(self._folder.name) / str(self._num_lines)
-        return f"ipc://{stem}.down", f"ipc://{stem}.up"
+    def ends(self) -> Ends:
+        """Addresses for one more life of a member on this machine."""
+        epoch = next(self._epochs)
+        stem = Path(self._folder.name) / str(epoch)
+        return Ends(epoch, f"ipc://{stem}.down", f"ipc://{stem}.up")
 
-    def listen(self, endpoint: str, take: Callable[[Frames], None]) -> None:
-        """Hand every message that arrives at an endpoint to `take`, on the exchange's thread.
-
-        Raises: zmq.ZMQError if the socket cannot be opened.
-        """
-        incoming = self.context.socket(zmq.PULL)
-        incoming.bind(endpoint)
-        self._new.put((incoming, take))
-        self._bell.send(b"")
-
-    def _listen(self) -> None:
-        bell = self.context.socket(zmq.PAIR)
-        bell.connect("inproc://bell")
-        takers: dict[Any, Callable[[Frames], None]] = {}
-        poller = zmq.Poller()
-        poller.register(bell, zmq.POLLIN)
-        while True:
-            for ready, _ in poller.poll():
-                if ready is not bell:
-                    takers[ready](ready.recv_multipart(copy=False))
-                    continue
-                bell.recv()
-                added = self._new.get()
-                if added is None:
-                    for opened in (bell, *takers):
-                        opened.close(linger=0)
-                    return
-                incoming, takers[incoming] = added[0], added[1]
-                poller.register(incoming, zmq.POLLIN)
+    def far_ends(self) -> Ends:
+        """For a life of a member on another machine, which adds its addresses and its key."""
+        return Ends(next(self._epochs), "", "", engine_key=self.keys.public)
 
     def close(self) -> None:
-        """End the thread and remove the directory; lines must be closed before."""
-        self._new.put(None)
-        self._bell.send(b"")
-        self._thread.join()
-        self._bell.close(linger=0)
+        """Close all sockets and remove the directory; nobody may wait at the inbox any more."""
+        self.inbox.close()
         self.context.destroy(linger=0)
         self._folder.cleanup()

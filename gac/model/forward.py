@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from gac.model.kv_cache import Aim, RowCache
+from gac.model.lean_choice import choose_lean
+from gac.model.lean_llama import Pass
 from gac.model.loading import LoadedModel
 from gac.model.masks import mask_plan
 
@@ -51,8 +53,18 @@ class Forward:
         self._device = loaded.device
         self.plan = mask_plan(loaded.model.config, loaded.dtype)
         taken = inspect.signature(loaded.model.forward).parameters
+        self._lean = choose_lean(loaded, self.plan)
         self._takes_positions = "position_ids" in taken
         self._takes_wanted = "logits_to_keep" in taken and self._can_pick()
+
+    @property
+    def is_lean(self) -> bool:
+        """Whether cached passes go past the model's modules, straight to its weights."""
+        return self._lean is not None
+
+    def use_modules(self) -> None:
+        """Have cached passes go through the model's modules from now on."""
+        self._lean = None
 
     def whole(self, ids: Sequence[int]) -> Tensor:
         """Logits [T, Vm] after every id, computed from nothing."""
@@ -86,8 +98,13 @@ class Forward:
         ids = [
             [*c.ids, *([0] * (width - len(c.ids)))] if len(c.ids) < width else c.ids for c in chunks
         ]
-        inputs: dict[str, Any] = {"input_ids": self._tensor(ids)}
         even = len(chunks) == 1 or (min(starts) == max(starts) and min(stops) == longest)
+        if self._lean is not None:
+            positions = None if even else self._positions(starts, stops, width)
+            places = self._places(chunks, width)
+            batch = Pass(self._tensor(ids), positions, starts[0], longest, places)
+            return self._lean(batch, cache).float()
+        inputs: dict[str, Any] = {"input_ids": self._tensor(ids)}
         if self._takes_positions or not even:
             positions = self._positions(starts, stops, width)
             inputs["position_ids"] = positions
@@ -123,6 +140,13 @@ class Forward:
         if not any(chunk.wanted for chunk in chunks):
             keep[0, 0] = True
         return keep
+
+    def _places(self, chunks: Sequence[Chunk], width: int) -> Tensor | None:
+        """Places int64 [N] of the wanted logits among B*T; None where all are wanted."""
+        if all(len(chunk.wanted) == width for chunk in chunks):
+            return None
+        wanted = [row * width + c for row, chunk in enumerate(chunks) for c in chunk.wanted]
+        return torch.tensor(wanted, dtype=torch.long, device=self._device)
 
     def _positions(self, starts: Sequence[int], stops: Sequence[int], width: int) -> Tensor:
         """Positions int64 [B, T]; padding repeats a row's last."""

@@ -108,10 +108,10 @@ class RowCache(Cache):
         self._keys.clear()
         self._values.clear()
 
-    def move(self, source: int, target: int, used: int) -> None:
-        """Copy the first `used` slots of a row over another one's."""
+    def move(self, source: int, target: int, used: int, start: int = 0) -> None:
+        """Copy the slots of a row from `start` up to `used` over another one's."""
         for stored in self.tensors():
-            stored[target, :, :used] = stored[source, :, :used]
+            stored[target, :, start:used] = stored[source, :, start:used]
 
     def swap(self, one: int, other: int, used: int) -> None:
         """Exchange the first `used` slots of two rows."""
@@ -120,11 +120,11 @@ class RowCache(Cache):
             stored[one, :, :used] = stored[other, :, :used]
             stored[other, :, :used] = kept
 
-    def clear(self, row: int, used: int) -> None:
+    def clear(self, row: int, used: int, start: int = 0) -> None:
         """Forget a row: what an earlier sequence left (infinities, say) must not reach the next."""
-        if used:
+        if used > start:
             for stored in self.tensors():
-                stored[row, :, :used].zero_()
+                stored[row, :, start:used].zero_()
 
     # What the model asks of a cache; one row, or rows of equal lengths, may rely on it.
 

@@ -5,7 +5,7 @@ means that the model has to build its own masks, one sequence at a time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,16 +31,24 @@ class MaskPlan:
         """Whether the model takes a mask per layer type."""
         return len(self.windows) > 1
 
+    def as_additive(self) -> "MaskPlan":
+        """The same masks as numbers to be added: 0, or the least one where a key is hidden."""
+        return replace(self, additive=True)
+
     def build(self, positions: Tensor, longest: int) -> Tensor | dict[str, Tensor]:
-        """Masks [B, 1, T, longest] for the positions [B, T] of the queries."""
+        """Masks [B, 1, T, longest] for positions [B, T] of the queries, as the model takes them."""
+        masks = self.by_kind(positions, longest)
+        return masks if self.by_type else next(iter(masks.values()))
+
+    def by_kind(self, positions: Tensor, longest: int) -> dict[str, Tensor]:
+        """The same by layer type, even where there is one."""
         keys = torch.arange(longest, device=positions.device)
         queries = positions[:, None, :, None]
         causal = keys <= queries
-        masks = {
+        return {
             name: self._finish(causal if window is None else causal & (keys > queries - window))
             for name, window in self.windows.items()
         }
-        return masks if self.by_type else next(iter(masks.values()))
 
     def _finish(self, visible: Tensor) -> Tensor:
         if not self.additive:

@@ -1,7 +1,12 @@
 """A model's logits to distributions over the union vocabulary, on the model's own device.
 
-Gets arrays and gives tensors; knows nothing of tokens, members or strategies.
+Distributions stay in the model's columns, one for each of its ids, until entries are asked for; so
+their cost does not depend on how large the union is.  Gets arrays and gives tensors; knows nothing
+of tokens, members or strategies.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,38 +15,89 @@ from torch import Tensor
 
 Places = NDArray[np.int32]
 
+_BLOCK = 64
+"""Columns whose maximum is looked at first when the largest are sought."""
 
-class _Gather:
-    """Adds up a member's probabilities [P, Vm] at their union ids [P, V].
 
-    A gather by the inverse index, several times faster than a sparse product, then rounds for the
-    few ids that share a union id.  No round has a union id twice, so that sums are made in the same
-    order on every device.
+class Columns:
+    """Which union id each column of a table of probabilities stands for.
+
+    Columns that share a union id are added up in the first of them, the others become 0.  No round
+    of adding has a union id twice, so that sums are made in the same order on every device.
     """
 
     def __init__(self, places: Places, union_size: int, device: torch.device) -> None:
         self._rounds: list[tuple[Tensor, Tensor]] = []
-        ids = np.flatnonzero(places >= 0)
-        while ids.size:
-            targets, first = np.unique(places[ids], return_index=True)
-            chosen = torch.from_numpy(ids[first]).to(device)
-            self._rounds.append((chosen, torch.from_numpy(targets).long().to(device)))
-            ids = np.delete(ids, first)
-        self._inverse = torch.full((union_size,), places.size, device=device)
-        if self._rounds:
-            chosen, into = self._rounds.pop(0)
-            self._inverse[into] = chosen
+        columns = np.flatnonzero(places >= 0)
+        union_ids, first = np.unique(places[columns], return_index=True)
+        column_of = np.full(union_size, places.size, dtype=np.int64)
+        column_of[union_ids] = columns[first]
+        columns = np.delete(columns, first)
+        while columns.size:
+            targets, first = np.unique(places[columns], return_index=True)
+            into = torch.from_numpy(column_of[targets]).to(device)
+            self._rounds.append((torch.from_numpy(columns[first]).to(device), into))
+            columns = np.delete(columns, first)
+        self._column_of = torch.from_numpy(column_of).to(device)
+        self._union_id = torch.from_numpy(places.astype(np.int64)).to(device)
 
-    def __call__(self, probs: Tensor) -> Tensor:
-        padded = torch.nn.functional.pad(probs, (0, 1))  # the last column is 0: nobody's id
-        united = padded.index_select(1, self._inverse)
-        for chosen, into in self._rounds:
-            united[:, into] += probs.index_select(1, chosen)
-        return united
+    def add_up(self, probs: Tensor) -> Tensor:
+        """Give every union id one column of a table [N, W]; mutates and returns it."""
+        for columns, into in self._rounds:
+            probs[:, into] += probs.index_select(1, columns)
+            probs[:, columns] = 0.0
+        return probs
+
+    def all_entries(self, table: Tensor) -> Tensor:
+        """Probabilities [N, V] by union id."""
+        padded = torch.nn.functional.pad(table, (0, 1))  # the last column is 0: nobody's id
+        return padded.index_select(1, self._column_of)
+
+    def entries(self, table: Tensor, union_ids: Tensor) -> Tensor:
+        """Probabilities [N, K] of some union ids [K]."""
+        padded = torch.nn.functional.pad(table, (0, 1))
+        return padded.index_select(1, self._column_of[union_ids])
+
+    def largest(self, table: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Union ids int64 [N, K] and probabilities [N, K], descending, K <= count."""
+        probs, columns = largest(table, min(count, table.shape[1]))
+        return self._union_id[columns], probs
+
+
+def largest(table: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Values and columns of the `count` largest entries of each row of a table [N, W], descending.
+
+    All of them lie in the `count` blocks whose maxima are largest, so only those are searched.
+    """
+    num_blocks = table.shape[1] // _BLOCK
+    if num_blocks <= 4 * count:
+        return torch.topk(table, count)
+    whole = num_blocks * _BLOCK
+    blocks = table[:, :whole].view(len(table), num_blocks, _BLOCK)
+    best = torch.topk(blocks.amax(-1), count, sorted=False).indices  # [N, count]
+    inside = best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=table.device)
+    columns = inside.flatten(1)
+    if whole < table.shape[1]:
+        rest = torch.arange(whole, table.shape[1], device=table.device)
+        columns = torch.cat([columns, rest.expand(len(table), -1)], dim=1)
+    values, at = torch.topk(table.gather(1, columns), count)
+    return values, columns.gather(1, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Distributions [N, W], each union id in at most one column."""
+
+    columns: Columns
+    probs: Tensor
+
+    def row(self, place: int) -> "Table":
+        """One of the distributions."""
+        return Table(self.columns, self.probs[place : place + 1])
 
 
 class Projection:
-    """Logits float32 [P, Vm] -> probabilities float32 [P, V] that sum to 1.
+    """Logits [N, Vm], which it overwrites -> tables of probabilities whose rows sum to 1.
 
     `places` int32 [Vm] holds union ids, -1 for ids that get probability 0.  `lead_places` is the
     same for the first token of a reply that starts with a dummy space, if it ever does.
@@ -50,35 +106,49 @@ class Projection:
     def __init__(
         self, places: Places, union_size: int, lead_places: Places | None, device: torch.device
     ) -> None:
-        self._masked = torch.tensor(places < 0, device=device)
-        self._gather = _Gather(places, union_size, device)
-        self._lead_gather = None
+        self._masked = torch.from_numpy(np.flatnonzero(places < 0)).to(device)
+        self._ends = torch.from_numpy(np.flatnonzero(places == 0)).to(device)
+        self._own = Columns(places, union_size, device)
+        self._lead: Columns | None = None
         if lead_places is not None:
-            self._lead_gather = _Gather(lead_places, union_size, device)
+            self._lead = Columns(lead_places, union_size, device)
             # Text ids without a place there: the lone space, by whatever ids it has.
             dummies = np.flatnonzero((lead_places < 0) & (places >= 0))
             self._dummy_ids = torch.tensor(dummies, device=device)
+            self._whole = Columns(np.arange(union_size, dtype=np.int32), union_size, device)
 
-    def rows(self, logits: Tensor) -> Tensor:
-        """One distribution a position."""
-        return self._gather(self._probs(logits))
+    @torch.inference_mode()
+    def table(self, logits: Tensor, endless: Sequence[bool]) -> Table:
+        """One distribution a row; where `endless`, given that the text goes on."""
+        return Table(self._own, self._own.add_up(self._probs(logits, endless)))
 
-    def lead_row(self, logits: Tensor) -> Tensor:
-        """The first token of a reply, [1, V], from the logits before and after a dummy space.
+    @torch.inference_mode()
+    def lead_row(self, logits: Tensor, endless: bool) -> Table:
+        """The first token of a reply, from the logits before and after a dummy space.
 
         P(x) = P(" x") + P("x") + P(" ") P(x | " "): exact where the member writes the space as a
         token of its own.  Given only the logits before it, that last term is left out.
         """
-        if self._lead_gather is None:
+        if self._lead is None:
             raise ValueError("this member's replies do not start with a dummy space")
-        probs = self._probs(logits)
-        first = self._lead_gather(probs[:1])
+        probs = self._probs(logits, [False] * len(logits))
         dummy = probs[0, self._dummy_ids].sum()
-        if probs.shape[0] == 1:
-            return first / (1.0 - dummy)
-        return first + dummy * self._gather(probs[1:])
+        first = self._lead.all_entries(self._lead.add_up(probs[:1].clone()))
+        if len(probs) == 1:
+            first /= 1.0 - dummy
+        else:
+            first += dummy * self._own.all_entries(self._own.add_up(probs[1:]))
+        if endless:
+            first[:, 0] = 0.0
+            first /= first.sum(dim=1, keepdim=True)
+        return Table(self._whole, first)
 
-    def _probs(self, logits: Tensor) -> Tensor:
+    def _probs(self, logits: Tensor, endless: Sequence[bool]) -> Tensor:
+        """The softmax over what may be written; overwrites the logits."""
         # Of a model spread over several GPUs the logits come from the last.
-        logits = logits.to(self._masked.device, torch.float32)
-        return logits.masked_fill(self._masked, float("-inf")).softmax(dim=-1)
+        probs = logits.to(self._ends.device, torch.float32)
+        probs.index_fill_(1, self._masked, float("-inf"))
+        for place in np.flatnonzero(np.asarray(endless)):
+            probs[place, self._ends] = float("-inf")
+        # Not by `exp`: on a CPU it takes ages over what is too small for float32.
+        return probs.softmax(dim=1)

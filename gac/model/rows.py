@@ -1,7 +1,8 @@
 """Which sequence sits in which row of the cache, and which one must go.
 
 The sequences of a batch have to be neighbours; they are brought together with the fewest slots
-copied, so that a batch that is repeated moves nothing.  Knows neither token ids nor the model.
+copied, so that a batch that is repeated moves nothing.  A retired sequence keeps its row until the
+room is needed.  Knows neither token ids nor the model.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ class Rows:
         self._owner: list[int | None] = []
         self._row: dict[int, int] = {}
         self._used: dict[int, int] = {}  # slots by sequence, in order of last use
+        self._retired: set[int] = set()
         self._dirty: list[int] = []  # slots by row that were written since it was cleared
 
     def __contains__(self, sequence: int) -> bool:
@@ -30,6 +32,7 @@ class Rows:
 
     def release(self, sequence: int) -> None:
         """Give up the row of a sequence, if it has one."""
+        self._retired.discard(sequence)
         self._used.pop(sequence, None)
         row = self._row.pop(sequence, None)
         if row is not None:
@@ -41,7 +44,34 @@ class Rows:
         self._owner.clear()
         self._row.clear()
         self._used.clear()
+        self._retired.clear()
         self._dirty.clear()
+
+    def retire(self, sequence: int) -> None:
+        """Keep the row of a sequence that has one only as long as nobody needs the room."""
+        assert sequence in self._row
+        self._retired.add(sequence)
+
+    def revive(self, sequence: int, used: int) -> None:
+        """Give a retired sequence's row to its heir, with the first `used` slots."""
+        self._retired.remove(sequence)
+        row = self._row[sequence]
+        self.cache.clear(row, self._dirty[row], used)
+        self._dirty[row] = used
+
+    def touch(self, sequence: int) -> None:
+        """Count a sequence as used just now."""
+        self._used[sequence] = self._used.pop(sequence)
+
+    @property
+    def num_retired(self) -> int:
+        """Rows that are held by retired sequences."""
+        return len(self._retired)
+
+    @property
+    def num_free(self) -> int:
+        """Rows that are allocated and held by nobody."""
+        return len(self._owner) - len(self._row)
 
     def row_of(self, sequence: int) -> int:
         """The row of a sequence that has one."""
@@ -54,15 +84,19 @@ class Rows:
     def reserve(self, lengths: Mapping[int, int]) -> list[int]:
         """Make room for a batch (slots wanted by sequence, itself within bounds).
 
-        Returns the sequences that lost their rows to it, the least recently used first.
+        Returns the sequences that lost their rows to it: retired ones, for which the cache never
+        grows, before others, and the least recently used first.
         """
         for sequence in lengths:
             self._used.pop(sequence, None)
             self._used[sequence] = lengths[sequence]
         evicted = []
-        while not self.fits(len(self._used), self._longest()):
+        while not self.fits(len(self._used), self._longest()) or (
+            self._retired and len(self._used) > self.cache.rows
+        ):
             # The batch was just put at the end, and it fits alone.
-            oldest = next(iter(self._used))
+            retired = (sequence for sequence in self._used if sequence in self._retired)
+            oldest = next(retired, next(iter(self._used)))
             assert oldest not in lengths
             evicted.append(oldest)
             self.release(oldest)
@@ -90,6 +124,17 @@ class Rows:
         self._dirty = [length] * len(order) + [0] * (rows - len(order))
         self._row = {sequence: row for row, sequence in enumerate(residents)}
         self._owner = [*residents, *([None] * (rows - len(residents)))]
+
+    def copy(self, source: int, target: int, start: int, stop: int) -> None:
+        """Copy slots of one sequence's row to another one's, who may have been reserved just now.
+
+        A new row takes the first that is free, which is likely to be beside the others.
+        """
+        if target not in self._row:
+            self._settle(target, self._owner.index(None))
+        row = self._row[target]
+        self.cache.move(self._row[source], row, stop, start)
+        self._dirty[row] = max(self._dirty[row], stop)
 
     def arrange(self, batch: Sequence[int]) -> int:
         """Bring reserved sequences into neighbouring rows; gives the first."""
@@ -136,8 +181,12 @@ class Rows:
         if source is not None:
             self._move(source, target)
             return
-        self.cache.clear(target, self._dirty[target])
-        self._owner[target], self._row[sequence], self._dirty[target] = sequence, target, 0
+        self._settle(sequence, target)
+
+    def _settle(self, sequence: int, row: int) -> None:
+        """Put a newcomer into a free row."""
+        self.cache.clear(row, self._dirty[row])
+        self._owner[row], self._row[sequence], self._dirty[row] = sequence, row, 0
 
     def _move(self, source: int, target: int) -> None:
         """Move a sequence into a free row."""

@@ -6,6 +6,7 @@ union vocabulary, no strategy, no request.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from gac.errors import MemberError
 from gac.model.forward import CacheUse, Chunk, Forward
 from gac.model.loading import LoadedModel, as_loaded
 from gac.model.masks import rope_switch
+from gac.model.prefixes import Prefixes
 from gac.model.rows import Rows
 from gac.model.self_check import choose_cache
 from gac.model.sequences import Job, Limits, Told, UnknownSequence, tell
@@ -48,7 +50,9 @@ class ModelRunner:
         self._forward = forward = forward or Forward(loaded)
         self._rows = Rows(max_tokens, max_sequences, loaded.max_length)
         self._sequences: dict[int, Told] = {}
+        self._holders = count()
         self._switch = rope_switch(loaded.model.config)
+        self._prefixes = Prefixes(self._rows, self._sequences, self._switch)
         self._padding = _PADDING.get(loaded.device.type, max(_PADDING.values()))
         self.cache_use = cache_use or choose_cache(
             loaded,
@@ -59,9 +63,9 @@ class ModelRunner:
         )
 
     @property
-    def num_cached_slots(self) -> int:
-        """Slots for keys and values that are allocated, in use or not."""
-        return self._rows.cache.rows * self._rows.cache.length
+    def num_reused_ids(self) -> int:
+        """Ids whose keys and values were taken from another sequence so far."""
+        return self._prefixes.num_reused_ids
 
     @torch.inference_mode()
     def extend(self, batch: Sequence[Extend]) -> list[torch.Tensor]:
@@ -84,22 +88,28 @@ class ModelRunner:
                 self._run(part)
         except BaseException:
             # Rows may be half moved or half written: nothing of them is trusted again.
-            self._rows.reset()
+            self._prefixes.reset()
             for job in jobs:
                 job.take_back()
             raise
         return [job.answer(self._loaded.num_logits, self._loaded.device) for job in jobs]
 
     def release(self, sequences: Iterable[int]) -> None:
-        """Forget sequences; unknown ones are ignored."""
+        """Forget sequences; unknown ones are ignored.
+
+        What was computed may serve others that begin alike, as long as nobody needs the room.
+        """
         for sequence in sequences:
-            self._rows.release(sequence)
-            self._sequences.pop(sequence, None)
+            told = self._sequences.pop(sequence, None)
+            if told is not None:
+                self._prefixes.keep(told)
 
     def _tell(self, item: Extend) -> Job:
-        told = self._sequences.setdefault(item.sequence, Told())
+        told = self._sequences.get(item.sequence)
+        if told is None:
+            told = self._sequences[item.sequence] = Told(next(self._holders))
         is_long = self._is_long(len(told.ids))
-        if item.sequence not in self._rows:
+        if told.holder not in self._rows:
             told.computed = 0
         job = tell(item, told)
         if self._is_long(job.length) != is_long:
@@ -132,12 +142,13 @@ class ModelRunner:
                 self._run_fresh(job)
             return
         for job in jobs:
-            if job.sequence not in self._rows:
+            if job.holder not in self._rows:
                 job.told.computed = 0  # evicted for an earlier part of the batch
-        self._rows.reserve({job.sequence: job.length for job in jobs})
+        self._prefixes.inherit(jobs)
+        self._prefixes.forget(self._rows.reserve({job.holder: job.length for job in jobs}))
         waiting = list(jobs)
         while waiting:
-            for group in self._groups(waiting):
+            for group in self._groups(self._prefixes.ready(waiting)):
                 self._run_group(group)
             waiting = [job for job in waiting if job.remaining]
 
@@ -148,7 +159,7 @@ class ModelRunner:
 
     def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Jobs whose next chunks go into one pass: few padded ids, all long or none."""
-        if self.cache_use is CacheUse.ONE_BY_ONE or len(jobs) == 1:
+        if self.cache_use is CacheUse.ONE_BY_ONE or len(jobs) <= 1:
             yield from ([job] for job in jobs)
             return
         group: list[Job] = []
@@ -172,14 +183,14 @@ class ModelRunner:
 
     def _chunk(self, job: Job) -> Chunk:
         start = job.told.computed
-        ids = job.told.ids[start : start + self._size(job)]
+        ids = job.told.ids[start : start + self._size(job)].tolist()
         wanted = [p - 1 - start for p in job.wanted if start < p <= start + len(ids)]
         return Chunk(start, ids, wanted)
 
     def _run_group(self, group: Sequence[Job]) -> None:
         """One forward pass."""
-        first = self._rows.arrange([job.sequence for job in group])
-        jobs = sorted(group, key=lambda job: self._rows.row_of(job.sequence))
+        first = self._rows.arrange([job.holder for job in group])
+        jobs = sorted(group, key=lambda job: self._rows.row_of(job.holder))
         chunks = [self._chunk(job) for job in jobs]
         logits = self._forward.cached(self._rows.cache, first, chunks)  # [N, Vm]
         done = 0

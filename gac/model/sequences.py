@@ -3,6 +3,7 @@
 Pure bookkeeping on the host: no tensors but the logits that are collected, no model, no rows.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,9 +20,13 @@ class UnknownSequence(MemberError):
 
 @dataclass(slots=True)
 class Told:
-    """The ids of a sequence, and how many of them have keys and values while it holds a row."""
+    """The ids of a sequence, and how many of them have keys and values while it holds a row.
 
-    ids: list[int] = field(default_factory=list)
+    `holder` is the name its row goes by: a sequence's id may be used again, a holder's may not.
+    """
+
+    holder: int
+    ids: "array[int]" = field(default_factory=lambda: array("i"))
     computed: int = 0
 
 
@@ -61,7 +66,7 @@ class Job:
     told: Told
     agreed: int
     """How many of the ids were there before."""
-    dropped: list[int]
+    dropped: "array[int]"
     wanted: list[int]
     """The wanted positions, ascending."""
     pieces: list[Tensor] = field(default_factory=list)
@@ -72,6 +77,11 @@ class Job:
         return self.item.sequence
 
     @property
+    def holder(self) -> int:
+        """The name that the sequence's row goes by."""
+        return self.told.holder
+
+    @property
     def length(self) -> int:
         """How many ids the sequence has now."""
         return len(self.told.ids)
@@ -80,6 +90,12 @@ class Job:
     def remaining(self) -> int:
         """How many ids have no keys and values yet."""
         return len(self.told.ids) - self.told.computed
+
+    @property
+    def reusable(self) -> int:
+        """How many ids need not be computed here: all before the next wanted position's last."""
+        computed = self.told.computed
+        return min((p - 1 for p in self.wanted if p > computed), default=self.length)
 
     def take_back(self) -> None:
         """Make the sequence what it was before the item."""

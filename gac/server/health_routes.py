@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from gac.engine.engine import Engine
 from gac.engine.service import Service, State
 from gac.errors import EngineUnavailable
+from gac.members.member import Member
 from gac.server.errors import error_response
 
 
@@ -43,22 +44,26 @@ def _status(service: Service) -> JSONResponse:
     state = service.state
     if state is not State.READY:
         error = EngineUnavailable(service.explanation, code="engine_unavailable")
+        if state is State.RESTARTING:
+            return error_response(
+                error, status=state.value, members=members, **_counts(service.engine)
+            )
         return error_response(error, status=state.value, members=members)
     engine = service.engine
-    for name in engine.ensemble.members:
-        members[name] |= _facts(engine, name)
+    for member in engine.members:
+        members[member.name] |= _facts(engine, member)
     return JSONResponse({"status": state.value, "members": members, **_counts(engine)})
 
 
-def _facts(engine: Engine, name: str) -> dict[str, Any]:
-    facts = engine.ensemble.members[name].facts
+def _facts(engine: Engine, member: Member) -> dict[str, Any]:
+    facts = member.facts
     return {
         "device": facts.device,
         "dtype": facts.dtype,
         "max_context": facts.max_context,
         "max_kv_tokens": facts.max_kv_tokens,
         "load_s": round(facts.load_s, 2),
-        "num_batches": engine.metrics.batches[name],
+        "num_batches": engine.metrics.members[member.name].batches,
     }
 
 

@@ -8,7 +8,7 @@ an approximation of encoding everything.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gac.core import Prompt
@@ -44,7 +44,7 @@ def window_start(text: bytes | bytearray) -> int:
 class MemberContext:
     """One member's ids of one sequence: its prompt, then the tail that spells what was committed.
 
-    `told` ids at the front are what the member was last told; `ends[k]` is the offset in `text` at
+    The member has `told` ids at the front as they are here; `ends[k]` is the offset in `text` at
     which tail token k ends.  `text` is the committed bytes, behind a dummy space if `lead` is set.
     A member whose vocabulary cannot spell the text abstains: its ids stay behind for good.
     """
@@ -63,6 +63,10 @@ class MemberContext:
     def start(cls, vocabulary: MemberVocabulary, rule: Rule, prompt: Prompt) -> "MemberContext":
         """A context that holds the prompt and nothing else."""
         return cls(vocabulary, rule, list(prompt.ids), len(prompt.ids), prompt.lead)
+
+    def copy(self) -> "MemberContext":
+        """A context that can be taken further without changing this one."""
+        return replace(self, ids=self.ids[:], text=self.text[:], ends=self.ends[:])
 
     @property
     def at_lead(self) -> bool:

@@ -51,6 +51,14 @@ class UnionVocabulary:
         rank[sorted(range(len(self.tokens)), key=self.tokens.__getitem__)] = np.arange(rank.size)
         return rank
 
+    def own_ids(self, member: MemberVocabulary) -> NDArray[np.int32]:
+        """The id that a member's tokenizer gives each token, NOWHERE if it has none; int32 [V]."""
+        ids = np.full(len(self.tokens), NOWHERE, dtype=np.int32)
+        for token, own_id in member.canonical.items():
+            if token in self.index:  # a token that ends the text is not
+                ids[self.index[token]] = own_id
+        return ids
+
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """A 64-bit hash of every token's bytes, uint64 [V]; what sampling noise is made from."""

@@ -4,9 +4,11 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.client import Answer, generate, get, one
@@ -90,6 +92,35 @@ def test_sigterm_while_ray_starts(launch: Any) -> None:
     assert get(server.url, "/health/live").status == 200
     assert until(server.descendants)
     assert_clean_end(server, signal.SIGTERM)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_sigint_while_a_member_is_restarted(launch: Any, how: signal.Signals) -> None:
+    server = launch()
+    server.wait_for("ready: ")
+    actors = [p for p in server.descendants() if is_actor(p)]
+    assert len(actors) == 2
+    actors[0].send_signal(how)
+    server.wait_for("starting it again", 30.0)
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(generate(server.url, LONG)))
+    asking.start()
+    ended = server.end(signal.SIGINT)
+    asking.join()
+    print(f"{how.name}: ended after {ended.took_s:.1f} s")
+    assert ended.code == 0, server.output
+    assert ended.took_s < 10.0
+    assert ended.left == []
+    assert "Traceback" not in server.output, server.output
+    [warning] = [line for line in server.output.splitlines() if "starting it again" in line]
+    assert " WARNING member " in warning
+
+
+def is_actor(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "ray::MemberActor" in " ".join(process.cmdline())
+    return False
 
 
 def test_sigint_while_idle(launch: Any) -> None:

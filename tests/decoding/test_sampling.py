@@ -1,15 +1,18 @@
 """The draw: exact support, exact distribution, noise that depends on nothing else."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gac.core import END, Pick, Row, Sampling
-from gac.decoding.combine import combine, owners
+from gac.core import END, Pick, Row, Sampling, dense_entries
+from gac.decoding.combine import Mean, combine, owners
 from gac.decoding.decide import Decider
-from gac.decoding.sampling import TokenOrder, gumbel_noise, pick_token
+from gac.decoding.sampling import gumbel_noise, pick_token
+from gac.decoding.support import TokenOrder, support_of
 
 SIZE = 12
 SETTINGS = settings(max_examples=200, deadline=None, derandomize=True)
@@ -21,6 +24,11 @@ def order_of(size: int = SIZE, seed: int = 0) -> TokenOrder:
     return TokenOrder(rank, draw.integers(0, 2**64, size, dtype=np.uint64))
 
 
+def known(probs: np.ndarray) -> Mean:
+    """A distribution of which every value is known."""
+    return Mean(np.arange(probs.size, dtype=np.int32), probs, probs, 0.0, 0.0)
+
+
 PROBS = arrays.arrays(
     np.float64, SIZE, elements=st.sampled_from([0.0, 0.05, 0.1, 0.3, 1.0])
 ).filter(lambda p: p.sum() > 0)
@@ -30,7 +38,7 @@ PROBS = arrays.arrays(
 @given(PROBS)
 def test_greedy_takes_the_largest_and_breaks_ties_by_bytes(weights: np.ndarray) -> None:
     order = order_of()
-    picked = pick_token(weights / weights.sum(), Sampling(), 0, order)
+    picked = pick_token(known(weights / weights.sum()), Sampling(), 0, order)
     best = [i for i in range(SIZE) if weights[i] == weights.max()]
     assert picked == min(best, key=lambda i: order.rank[i])
 
@@ -38,7 +46,7 @@ def test_greedy_takes_the_largest_and_breaks_ties_by_bytes(weights: np.ndarray) 
 def test_end_wins_a_tie() -> None:
     probs = np.zeros(SIZE)
     probs[[END, 3, 7]] = 1 / 3
-    assert pick_token(probs, Sampling(), 0, order_of()) == END
+    assert pick_token(known(probs), Sampling(), 0, order_of()) == END
 
 
 @SETTINGS
@@ -56,14 +64,16 @@ def test_draw_stays_in_the_support_that_plain_sorting_gives(weights, k, p, seed)
         if mass >= p - 1e-12:
             break
     sampling = Sampling(temperature=1.0, top_k=k, top_p=p, seed=seed)
-    assert pick_token(probs, sampling, 0, order) in support
+    assert pick_token(known(probs), sampling, 0, order) in support
 
 
 @SETTINGS
 @given(PROBS, st.integers(0, 99))
 def test_min_p_one_is_greedy_up_to_ties(weights: np.ndarray, seed: int) -> None:
     probs = weights / weights.sum()
-    picked = pick_token(probs, Sampling(temperature=1.0, min_p=1.0, seed=seed), 3, order_of())
+    picked = pick_token(
+        known(probs), Sampling(temperature=1.0, min_p=1.0, seed=seed), 3, order_of()
+    )
     assert probs[picked] == probs.max()
 
 
@@ -75,7 +85,9 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
     order, count = order_of(probs.size), 20_000
     counts = np.zeros(probs.size)
     for position in range(count):
-        counts[pick_token(probs, Sampling(temperature=temperature, seed=5), position, order)] += 1
+        counts[
+            pick_token(known(probs), Sampling(temperature=temperature, seed=5), position, order)
+        ] += 1
     chi_square = ((counts - count * expected) ** 2 / (count * expected)).sum()
     assert chi_square < 23.5  # four degrees of freedom: chance of more is 1e-4, and the seed fixed
 
@@ -100,7 +112,7 @@ def test_top_p_over_a_wide_support_takes_what_is_needed() -> None:
     order = order_of(size)
     probs = np.full(size, 1 / size)
     seen = {
-        pick_token(probs, Sampling(temperature=1.0, top_p=0.5, seed=seed), 0, order)
+        pick_token(known(probs), Sampling(temperature=1.0, top_p=0.5, seed=seed), 0, order)
         for seed in range(300)
     }
     assert max(order.rank[list(seen)]) < size // 2
@@ -108,16 +120,30 @@ def test_top_p_over_a_wide_support_takes_what_is_needed() -> None:
 
 
 def row(member: str, probs: list[float]) -> Row:
-    return Row(member, 0, np.array(probs, dtype=np.float32))
+    return Row(member, 0, dense_entries(np.array(probs, dtype=np.float32)))
+
+
+@pytest.mark.parametrize("top_k", [255, 256, 257, 300, 999])
+def test_top_p_is_a_share_of_what_top_k_leaves_however_many(top_k: int) -> None:
+    """Of a flat distribution over 1000 tokens a fifth of the best k are k / 5."""
+    order = order_of(1000)
+    probs = np.full(1000, 1e-3)
+    sampling = Sampling(temperature=1.0, top_k=top_k, top_p=0.199)
+    support = support_of(known(probs), sampling, order)
+    assert support is not None
+    ranked = np.argsort(order.rank)[: math.ceil(0.199 * top_k)]
+    assert sorted(support[0]) == sorted(ranked)
 
 
 def test_combine_is_the_weighted_mean_of_those_present() -> None:
     weights = {"a": 0.5, "b": 0.3, "c": 0.2}
     rows = [row("c", [0.0, 0.5, 0.5]), row("a", [0.25, 0.75, 0.0])]
-    combined = combine(rows, weights)
+    mean = combine(rows, weights)
+    assert mean.is_complete
+    combined = mean.low
     assert combined == pytest.approx([0.25 * 5 / 7, (0.75 * 5 + 0.5 * 2) / 7, 0.5 * 2 / 7])
     assert combined.sum() == pytest.approx(1.0)
-    assert np.array_equal(combined, combine(rows[::-1], weights))
+    assert np.array_equal(combined, combine(rows[::-1], weights).low)
 
 
 def test_owners_are_the_strongest_voices_for_the_winner() -> None:
@@ -132,8 +158,3 @@ def test_decider_picks_from_the_combined_row() -> None:
     decide = Decider({"a": 0.5, "b": 0.5}, Sampling(), order_of(3))
     rows = [row("a", [0.0, 0.6, 0.4]), row("b", [0.0, 0.1, 0.9])]
     assert decide(rows) == Pick(position=0, token=2, owners=("b",))
-
-
-def test_row_without_end_is_normalised() -> None:
-    assert row("a", [0.5, 0.25, 0.25]).without_end().probs == pytest.approx([0.0, 0.5, 0.5])
-    assert row("a", [1.0, 0.0, 0.0]).without_end().probs == pytest.approx([0.0, 0.5, 0.5])

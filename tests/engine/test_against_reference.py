@@ -11,9 +11,12 @@ from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.sampling import gumbel_noise
 from gac.decoding.strategies import strategy_maker
+from gac.engine.speculation import Speculation
+from gac.model.listing import ROW_SIZE
 from tests import reference
 from tests.collect import Running
 from tests.fakes import (
+    EagerSpeculation,
     FakeEnsemble,
     byte_level_definition,
     fake_ensemble,
@@ -26,11 +29,13 @@ WORDS = st.lists(st.text(ALPHABET, min_size=2, max_size=4), min_size=2, max_size
 DEFINITIONS = st.one_of(
     WORDS.map(byte_level_definition),
     WORDS.map(lambda words: unigram_definition([*"ab é\n", *words])),
+    st.just(byte_level_definition([" a", "ba"], missing=bytes(range(128, 256)) + b"xyz#!")),
 )
+"""The last one abstains once others write what it cannot spell."""
 SAMPLINGS = st.builds(
     Sampling,
     temperature=st.sampled_from([0.0, 0.0, 0.5, 1.0, 1.7]),
-    top_k=st.sampled_from([0, 0, 1, 5, 40]),
+    top_k=st.sampled_from([0, 0, 1, 5, 40, 270]),
     top_p=st.sampled_from([1.0, 1.0, 0.3, 0.9]),
     min_p=st.sampled_from([0.0, 0.0, 0.1]),
     seed=st.integers(0, 2**64 - 1),
@@ -72,7 +77,11 @@ def reference_noise(sampling: Sampling):
     return noise
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+def speculate(drafter: str | None, names: list[str]) -> Speculation | None:
+    return None if drafter is None else EagerSpeculation(drafter, 5, names)
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(
     definitions=st.lists(DEFINITIONS, min_size=1, max_size=3),
     strategy=STRATEGIES,
@@ -83,10 +92,27 @@ def reference_noise(sampling: Sampling):
     sharpness=st.sampled_from([1.0, 3.0]),
     min_new_tokens=st.sampled_from([0, 4]),
     space_bias=st.sampled_from([0.0, 10.0]),
+    row_size=st.sampled_from([1, 4, ROW_SIZE]),
+    drafter=st.sampled_from([None, "m0", "m1"]),
+    twins=st.booleans(),
 )
 def test_engine_writes_what_the_reference_writes(
-    definitions, strategy, sampling, rule, lead, scores, sharpness, min_new_tokens, space_bias
+    definitions,
+    strategy,
+    sampling,
+    rule,
+    lead,
+    scores,
+    sharpness,
+    min_new_tokens,
+    space_bias,
+    row_size,
+    drafter,
+    twins,
 ) -> None:
+    """Rows may be short and tokens drafted by a member, whose twin agrees with it: no matter."""
+    if twins:
+        definitions = [definitions[0]] * len(definitions)
     names = [f"m{place}" for place in range(len(definitions))]
     shares = dict(zip(names, scores, strict=False))
     weights = {name: score / sum(shares.values()) for name, score in shares.items()}
@@ -98,6 +124,8 @@ def test_engine_writes_what_the_reference_writes(
         sharpness=sharpness,
         end_bias=1.0,
         space_bias=space_bias,
+        seeds=dict.fromkeys(names, 0) if twins else None,
+        row_size=row_size,
     )
     request = GenerateRequest(
         request_id="r",
@@ -119,7 +147,8 @@ def test_engine_writes_what_the_reference_writes(
         noise=reference_noise(sampling),
         min_new_tokens=min_new_tokens,
     )
-    with Running(fakes.ensemble, strategy_maker(strategy)) as running:
+    speculation = speculate(drafter, names)
+    with Running(fakes.ensemble, strategy_maker(strategy), None, speculation) as running:
         [written] = running.write([request])
     fakes.close()
     assert written.token_bytes == tokens

@@ -74,13 +74,13 @@ def test_strategy_that_cannot_start_fails_its_request_alone(fakes: FakeEnsemble)
         assert isinstance(failed.end, ErrorEvent)
         assert isinstance(failed.end.error, KeyError)
         assert good.finish.completion_tokens == 5
-        assert running.engine.num_waiting == running.engine.num_running == 0
+    assert running.engine.num_waiting == running.engine.num_running == 0
 
 
 def test_strategy_that_ends_is_an_error_and_no_hang(fakes: FakeEnsemble) -> None:
     def one_token(members, decide):
         rows = yield Query(members)
-        yield Commit((decide(rows),))
+        yield Commit(rows, decide)
 
     with Running(fakes.ensemble, one_token) as running:
         [written] = running.write([request_of(fakes, "r")])

@@ -1,16 +1,24 @@
-"""A neighbour changes nothing: batches, arrival, aborts, evictions, chunks, members' order."""
+"""A neighbour changes nothing: batches, arrival, aborts, evictions, chunks, members' order.
 
-from dataclasses import replace
+Nor do drafts and short rows: what is written alone, with all entries and without speculation, is
+what must be written in any company.
+"""
 
-from hypothesis import given, settings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import EngineLimits
-from tests.collect import Running
+from gac.model.listing import ROW_SIZE
+from tests.collect import Running, Written
 from tests.fakes import (
+    EagerSpeculation,
     FakeEnsemble,
     byte_level_definition,
     fake_ensemble,
@@ -27,6 +35,39 @@ EVERY_STEP = EveryStepConfig()
 GATED = ThresholdConfig(gate="bora", threshold=0.25)
 REPLACED = ThresholdConfig(gate="ada", threshold=0.25, below="replace")
 STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED])
+ALL_ENTRIES = 100_000
+
+
+@dataclass(frozen=True)
+class Trio:
+    """Three members: their tokenizers, and how much they have in common."""
+
+    definitions: Mapping[str, str]
+    seeds: Mapping[str, int] | None = None
+    wobbles: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] | None = None
+
+    def members(self, **changes: object) -> FakeEnsemble:
+        return fake_ensemble(
+            self.definitions,
+            leading=[name for name in self.definitions if name == "bora"],
+            seeds=self.seeds,
+            wobbles=self.wobbles,
+            **{"end_bias": 3.0, "weights": self.weights, **changes},
+        )
+
+
+SAME_SEED = dict.fromkeys(DEFINITIONS, 5)
+TWINS = Trio(dict.fromkeys(DEFINITIONS, DEFINITIONS["bora"]), SAME_SEED)
+TRIOS = {
+    "unrelated": Trio(DEFINITIONS),
+    "twins": TWINS,
+    "near twins": replace(TWINS, wobbles={"ada": 0.7, "cleo": 0.4}),
+    "one decides": Trio(DEFINITIONS, weights={"ada": 0.05, "bora": 0.05, "cleo": 0.9}),
+    "one abstains": Trio(
+        {**DEFINITIONS, "ada": byte_level_definition([" the", "cat"], missing=bytes(range(48, 80)))}
+    ),
+}
 SPECS = st.fixed_dictionaries(
     {
         "prompt": st.text("the cat\n", min_size=1, max_size=60),
@@ -39,24 +80,50 @@ SPECS = st.fixed_dictionaries(
         ),
     }
 )
+DRAFTED = st.fixed_dictionaries(
+    {
+        "prompt": st.text("the cat\n", min_size=1, max_size=30),
+        "lead": st.booleans(),
+        "max_new_tokens": st.integers(1, 24),
+        "max_length": st.sampled_from([None, None, 40, 60]),
+        "min_new_tokens": st.sampled_from([0, 3, 9]),
+        "stop": st.sampled_from([(), (), ("e",), ("th", "\n")]),
+        "ignore_eos": st.booleans(),
+        "without": st.sampled_from([None, None, None, *DEFINITIONS]),
+        "sampling": st.builds(
+            Sampling,
+            temperature=st.sampled_from([0.0, 0.0, 0.6, 1.0, 1.7]),
+            top_k=st.sampled_from([0, 0, 3, 50]),
+            top_p=st.sampled_from([1.0, 1.0, 0.7]),
+            min_p=st.sampled_from([0.0, 0.0, 0.1]),
+            seed=st.integers(0, 9),
+        ),
+    }
+)
+LONG = {"prompt": "the cat", "lead": False, "max_new_tokens": 24, "ignore_eos": True}
 
 
 def members(**changes: object) -> FakeEnsemble:
-    return fake_ensemble(DEFINITIONS, leading=["bora"], end_bias=3.0, **changes)
+    return TRIOS["unrelated"].members(**changes)
 
 
 def request_of(fakes: FakeEnsemble, spec: dict, request_id: str) -> GenerateRequest:
-    rest = {key: value for key, value in spec.items() if key not in ("prompt", "lead")}
+    rest = {k: value for k, value in spec.items() if k not in ("prompt", "lead", "without")}
     prompts = prompt_for(fakes, spec["prompt"], spec["lead"])
+    prompts.pop(spec.get("without"), None)
     return GenerateRequest(request_id=request_id, prompts=prompts, **rest)
 
 
-def alone(spec: dict, strategy) -> tuple[str, FinishReason, list[bytes]]:
-    fakes = members()
+def alone(spec: dict, strategy, trio: Trio = TRIOS["unrelated"], **changes: object) -> Written:
+    fakes = trio.members(row_size=ALL_ENTRIES, **changes)
     with Running(fakes.ensemble, strategy_maker(strategy)) as running:
         [written] = running.write([request_of(fakes, spec, "alone")])
     fakes.close()
-    return written.text, written.finish.reason, written.token_bytes
+    return written
+
+
+def said(written: Written) -> tuple[list[bytes], str, FinishReason]:
+    return written.token_bytes, written.text, written.finish.reason
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -84,27 +151,110 @@ def test_request_in_a_busy_batch_equals_the_request_alone(
     assert running.engine.num_running == running.engine.num_waiting == 0
     fakes.close()
     for place, (spec, one) in enumerate(zip(specs, written, strict=True)):
-        text, reason, tokens = alone(spec, strategy)
+        other = alone(spec, strategy)
         if one.finish.reason is FinishReason.ABORT:
             assert place in aborted
-            assert one.token_bytes == tokens[: len(one.token_bytes)]
-            assert text.startswith(one.text) or "\ufffd" in one.text
+            assert one.token_bytes == other.token_bytes[: len(one.token_bytes)]
+            assert other.text.startswith(one.text) or "\ufffd" in one.text
         else:
-            assert (one.text, one.finish.reason) == (text, reason)
-            assert one.token_bytes == tokens
+            assert said(one) == said(other)
     for runner in fakes.runners.values():
         assert not runner.told, "a member still remembers a sequence"
 
 
+CROWDED = {
+    "specs": [LONG] * 6,
+    "strategy": EVERY_STEP,
+    "rule": "canonical",
+    "drafter": "ada",
+    "max_tokens": 4,
+    "draft_s": 1e-9,
+    "row_size": ROW_SIZE,
+    "max_batch_tokens": 2048,
+    "kv_tokens": 120,
+    "aborted": set(),
+}
+"""Six texts where members have room for three: some are evicted while others are drafted."""
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@example(trio="twins", **CROWDED)
+@example(trio="one abstains", **CROWDED)
+@given(
+    specs=st.lists(DRAFTED, min_size=1, max_size=6),
+    trio=st.sampled_from(list(TRIOS)),
+    strategy=st.sampled_from([EVERY_STEP, EVERY_STEP, GATED, REPLACED]),
+    rule=st.sampled_from(["canonical", "append"]),
+    drafter=st.sampled_from(list(DEFINITIONS)),
+    max_tokens=st.integers(1, 7),
+    draft_s=st.sampled_from([1e-9, 1e-9, 0.3]),
+    row_size=st.sampled_from([1, 3, ROW_SIZE]),
+    max_batch_tokens=st.sampled_from([1, 7, 2048]),
+    kv_tokens=st.sampled_from([70, 120, 100_000]),
+    aborted=st.sets(st.integers(0, 5), max_size=2),
+)
+def check_drafts(
+    seen: Counter[str],
+    specs,
+    trio,
+    strategy,
+    rule,
+    drafter,
+    max_tokens,
+    draft_s,
+    row_size,
+    max_batch_tokens,
+    kv_tokens,
+    aborted,
+) -> None:
+    same = {"rule": rule, "end_bias": 1.0}
+    fakes = TRIOS[trio].members(**same, row_size=row_size, max_kv_tokens=kv_tokens)
+    speculation = EagerSpeculation(drafter, max_tokens, list(DEFINITIONS), draft_s)
+    limits = EngineLimits(max_batch_tokens=max_batch_tokens)
+    with Running(fakes.ensemble, strategy_maker(strategy), limits, speculation) as running:
+        written = []
+        for place, spec in enumerate(specs):
+            written += running.submit([request_of(fakes, spec, str(place))])
+            if place in aborted:
+                running.engine.abort(str(place))
+        for one in written:
+            assert one.done.wait(60), "the engine hangs"
+    fakes.close()
+    for place, (spec, one) in enumerate(zip(specs, written, strict=True)):
+        other = alone(spec, strategy, TRIOS[trio], **same)
+        if one.finish.reason is FinishReason.ABORT:
+            assert place in aborted
+            assert one.token_bytes == other.token_bytes[: len(one.token_bytes)]
+        else:
+            assert said(one) == said(other)
+        seen["abstained"] += bool(other.finish.abstained)  # not `one`, which may be aborted before
+    for runner in fakes.runners.values():
+        assert not runner.told, "a member still remembers a sequence"
+    metrics = running.engine.metrics
+    seen["accepted"] += speculation.num_accepted
+    seen["dropped"] += speculation.num_drafted - speculation.num_accepted
+    seen["accepted, and evictions"] += metrics.evictions if speculation.num_accepted else 0
+    seen["completed"] += metrics.completed
+    seen["dense"] += metrics.dense
+
+
+def test_drafts_and_short_rows_change_nothing_alone_or_in_a_busy_batch() -> None:
+    """Against all entries, no drafts and nobody else; and all that should happen does."""
+    seen: Counter[str] = Counter()
+    check_drafts(seen)
+    for what in ("accepted", "dropped", "completed", "dense"):
+        assert seen[what] > 50, seen
+    assert seen["accepted, and evictions"] > 5 and seen["abstained"] > 5, seen
+
+
 def test_sequences_are_evicted_and_come_back() -> None:
     fakes = members(max_kv_tokens=130)
-    spec = {"prompt": "the cat", "lead": False, "max_new_tokens": 24, "ignore_eos": True}
     with Running(fakes.ensemble, strategy_maker(EVERY_STEP)) as running:
-        requests = [request_of(fakes, spec, str(place)) for place in range(6)]
+        requests = [request_of(fakes, LONG, str(place)) for place in range(6)]
         written = running.write(requests)
         assert running.engine.metrics.evictions > 0
     fakes.close()
-    assert {one.text for one in written} == {alone(spec, EVERY_STEP)[0]}
+    assert {one.text for one in written} == {alone(LONG, EVERY_STEP).text}
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -117,7 +267,7 @@ def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     with Running(fakes.ensemble, strategy_maker(strategy)) as running:
         [written] = running.write([request_of(fakes, spec, "r")])
     fakes.close()
-    assert (written.text, written.finish.reason, written.token_bytes) == alone(spec, strategy)
+    assert said(written) == said(alone(spec, strategy))
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

@@ -15,7 +15,13 @@ from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import EngineLimits
 from tests.collect import Running, Written
 from tests.equalities.oracle import Oracle, check_text, tokens_of
-from tests.fakes import HashRunner, byte_level_definition, fake_ensemble, prompt_for
+from tests.fakes import (
+    EagerSpeculation,
+    HashRunner,
+    byte_level_definition,
+    fake_ensemble,
+    prompt_for,
+)
 from tests.real_members import DEMO, RealModel, real_ensemble, real_model
 
 RANDOM_TRIO = ("llama", "gram-sliding", "gpt2")
@@ -25,11 +31,15 @@ STRATEGIES: dict[str, StrategyConfig] = {
     "gate": ThresholdConfig(gate="<first>", threshold=0.4),
 }
 TEXTS = ("the cat", "What is the capital of France?", "é 日本\n\n12 👍", "hello " * 12, "a")
+CHUNKS = EngineLimits(max_sequences=5, max_batch_tokens=9)
 LIMITS = {
-    "roomy": (EngineLimits(), 40_000),
-    "evictions": (EngineLimits(), 300),
-    "chunks, evictions, few places": (EngineLimits(max_sequences=5, max_batch_tokens=9), 260),
+    "roomy": (EngineLimits(), 40_000, None),
+    "evictions": (EngineLimits(), 300, None),
+    "chunks, evictions, few places": (CHUNKS, 260, None),
+    "evictions, drafts": (EngineLimits(), 400, 3),
+    "chunks, evictions, few places, drafts": (CHUNKS, 260, 5),
 }
+"""The engine's, the K/V slots, and how many tokens the last member drafts."""
 
 
 def config_of(strategy: str, trio: tuple[str, ...]) -> StrategyConfig:
@@ -82,16 +92,18 @@ def test_request_in_a_busy_batch_equals_the_request_alone(trio, strategy, limits
     """Every fifth request is aborted while the others go on."""
     models = {name: real_model(name) for name in trio}
     config, requests = config_of(strategy, trio), requests_of(models)
-    bounds, kv_tokens = LIMITS[limits]
-    with real_ensemble(models, max_kv_tokens=kv_tokens) as ensemble:
-        with Running(ensemble, strategy_maker(config), bounds) as running:
+    bounds, kv_tokens, max_tokens = LIMITS[limits]
+    drafts = EagerSpeculation(trio[-1], max_tokens, trio) if max_tokens else None
+    with real_ensemble(models, max_kv_tokens=kv_tokens, row_size=3) as ensemble:
+        with Running(ensemble, strategy_maker(config), bounds, drafts) as running:
             written = running.submit(requests)
             for request in requests[::5]:
                 running.engine.abort(request.request_id)
             for one in written:
                 assert one.done.wait(60), "the engine hangs"
-            if trio == RANDOM_TRIO and limits == "evictions":
+            if trio == RANDOM_TRIO and limits.startswith("evictions"):
                 assert running.engine.metrics.evictions > 0
+        assert drafts is None or strategy == "gate" or drafts.num_drafted > 10
         oracle = Oracle(ensemble, models, config)
         for request, one, expected in zip(requests, written, alone(trio, strategy), strict=True):
             compare(oracle, request, one, expected)

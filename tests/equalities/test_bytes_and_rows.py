@@ -1,6 +1,6 @@
 """What members are told spells what was committed, and their rows are the model's, whole."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from gac.config import EveryStepConfig, ThresholdConfig
-from gac.core import Event, Extend, GenerateRequest, Sampling, TokenEvent
+from gac.core import Answer, Entries, Event, Extend, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.strategies import strategy_maker
 from gac.engine.engine import Engine, EngineLimits
 from gac.engine.ensemble import Ensemble
-from gac.members.member import Member, MemberFacts, Rows
+from gac.engine.speculation import Speculation
+from gac.engine.told import Told
+from gac.errors import GacError
+from gac.members.member import Member, MemberFacts, Reply
 from gac.model.runner import CacheUse
 from gac.vocabulary.retokenize import MemberContext
 from tests import reference
 from tests.collect import Written
+from tests.fakes import EagerSpeculation
 from tests.real_members import DEMO, RANDOM, real_ensemble, real_model
 
 TRIOS = [("llama", "gram-sliding", "gpt2"), ("gram", "neox", "mistral")]
@@ -33,7 +37,7 @@ class Asked:
     member: str
     item: Extend
     committed: bytes
-    rows: np.ndarray | None = None
+    answer: Answer | None = None
 
 
 class Watch:
@@ -71,13 +75,14 @@ class WatchedMember:
     def facts(self) -> MemberFacts:
         return self._inner.facts
 
-    def extend(self, batch: Sequence[Extend]) -> "Future[Rows]":
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         asked = [Asked(self.name, i, self._watch.committed[i.sequence]) for i in batch]
         self._watch.asked += asked
 
-        def keep(future: "Future[Rows]") -> None:
-            for one, rows in zip(asked, future.result(), strict=True):
-                one.rows = rows
+        def keep(future: "Future[Reply]") -> None:
+            for one, answer in zip(asked, future.result().answers, strict=True):
+                assert isinstance(answer, Answer)
+                one.answer = answer
 
         future = self._inner.extend(batch)
         future.add_done_callback(keep)
@@ -86,29 +91,39 @@ class WatchedMember:
     def release(self, sequences: Iterable[int]) -> None:
         self._inner.release(sequences)
 
+    def when_lost(self, tell: Callable[[GacError], None]) -> None:
+        self._inner.when_lost(tell)
+
     def close(self) -> None:
         self._inner.close()
 
 
 @contextmanager
 def every_context() -> Iterator[list[tuple[MemberContext, bytes, tuple[int, ...]]]]:
-    """Collects every context, its text and its ids after each commit."""
+    """Collects every context, its text and its ids after each commit; not those of guesses."""
     seen: list[tuple[MemberContext, bytes, tuple[int, ...]]] = []
-    plain = MemberContext.commit
+    plain = Told.commit
 
-    def commit(context: MemberContext, token: bytes, owned: bool) -> None:
-        plain(context, token, owned)
+    def commit(told: Told, token: bytes, owned: bool) -> None:
+        plain(told, token, owned)
+        context = told.context
         seen.append((context, bytes(context.text), tuple(context.ids)))
 
-    with patch.object(MemberContext, "commit", commit):
+    with patch.object(Told, "commit", commit):
         yield seen
 
 
-def run(ensemble: Ensemble, requests: Sequence[GenerateRequest], config, **limits: int) -> Watch:
+def run(
+    ensemble: Ensemble,
+    requests: Sequence[GenerateRequest],
+    config,
+    drafts: Speculation | None = None,
+    **limits: int,
+) -> Watch:
     watch = Watch(requests)
     members = {name: WatchedMember(member, watch) for name, member in ensemble.members.items()}
     watched = replace(ensemble, members=members)
-    engine = Engine(watched, strategy_maker(config), EngineLimits(**limits))
+    engine = Engine(watched, strategy_maker(config), EngineLimits(**limits), drafts)
     engine.start()
     engine.submit(requests, watch.emit)
     for written in watch.written.values():
@@ -124,16 +139,18 @@ def test_models_run_from_the_shared_cache() -> None:
         assert real_model(name).cache_use is CacheUse.BATCHED, name
 
 
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("ahead", ["nobody", "gate", "drafter"])
 @pytest.mark.parametrize("rule", ["canonical", "append"])
 @pytest.mark.parametrize("trio", TRIOS, ids="+".join)
-def test_ids_spell_what_was_committed_and_rows_are_whole(trio, rule, gated) -> None:
+def test_ids_spell_what_was_committed_and_rows_are_whole(trio, rule, ahead) -> None:
     """After every token, and in every call; some calls are evicted ones told anew, or chunks.
 
     Each row is compared with a plain pass over the ids as they were told: so cached = uncached, no
     probability is lost, and none of it goes to other bytes.
     """
+    gated = ahead == "gate"
     config = ThresholdConfig(gate=trio[0], threshold=0.3) if gated else EveryStepConfig()
+    drafts = EagerSpeculation(trio[1], 3, trio) if ahead == "drafter" else None
     models = {name: real_model(name) for name in trio}
     requests = [
         GenerateRequest(
@@ -148,14 +165,18 @@ def test_ids_spell_what_was_committed_and_rows_are_whole(trio, rule, gated) -> N
     longest = max(len(prompt.ids) for request in requests for prompt in request.prompts.values())
     with real_ensemble(models, rule=rule, max_kv_tokens=2 * longest + 16) as ensemble:
         with every_context() as seen:
-            watch = run(ensemble, requests, config, max_batch_tokens=12)
+            watch = run(ensemble, requests, config, drafts, max_batch_tokens=12)
         assert gated or watch.num_evictions > 0
         check_contexts(watch, seen)
         told: dict[tuple[str, int], list[int]] = {}
         for asked in watch.asked:
             check_asked(ensemble, models, watch.requests[asked.item.sequence], asked, told)
-    rows = [asked.rows for asked in watch.asked if asked.rows is not None and len(asked.rows)]
-    assert len(rows) >= sum(one.finish.completion_tokens for one in watch.written.values())
+    num_rows = sum(len(asked.answer.rows) for asked in watch.asked if asked.answer is not None)
+    assert num_rows >= sum(one.finish.completion_tokens for one in watch.written.values())
+    someone_writes = any(asked.answer and asked.answer.written for asked in watch.asked)
+    assert someone_writes is (ahead != "nobody")
+    scored = [a for a in watch.asked if len(a.item.positions) > 1 and not a.item.lead]
+    assert bool(scored) is (drafts is not None)
     assert any(not asked.item.positions for asked in watch.asked), "no prefill in chunks"
 
 
@@ -179,23 +200,37 @@ def check_asked(ensemble: Ensemble, models, request, asked: Asked, told) -> None
     ids = told.setdefault((name, item.sequence), [])
     assert item.kept <= len(ids)
     ids[item.kept :] = item.tail
+    end = len(ids)
+    assert asked.answer is not None
+    ids += asked.answer.written
     assert tuple(ids[: len(prompt.ids)]) == prompt.ids[: len(ids)]
-    spelled = own.spell(ids[len(prompt.ids) :])
+    spelled = own.spell(ids[len(prompt.ids) : end])
     starting = prompt.lead and not asked.committed
     text = b" " + asked.committed if prompt.lead else asked.committed
     if not item.positions:
         assert text.startswith(spelled)
         return
-    assert spelled == text
+    assert spelled.startswith(text)
     assert item.lead == starting
-    assert asked.rows is not None
-    [row] = asked.rows
-    assert row.dtype == np.float32
-    assert abs(float(row.sum(dtype=np.float64)) - 1.0) < 1e-5
-    length = len(prompt.ids) if starting else len(ids)
-    member = reference.Member(models[name].probabilities, own, ids[:length], lead=starting)
-    expected = member.distribution(b"")
-    dense = np.zeros(len(ensemble.union))
-    for token, probability in expected.items():
-        dense[ensemble.union.index[token]] = probability
-    assert abs(dense - row).max() < 2e-5
+    first = item.positions[0]
+    assert own.spell(ids[len(prompt.ids) : first]) == (b"" if starting else text)
+    scored = () if starting else item.positions[1:]
+    assert starting or max(item.positions) == end or not item.tail, "a row it knew, once more"
+    lengths = [first, *scored, *range(end + 1, len(ids) + 1)]
+    for length, row in zip(lengths, asked.answer.rows, strict=True):
+        member = reference.Member(models[name].probabilities, own, ids[:length], lead=starting)
+        expected = reference._going_on(member.distribution(b""), must=True)
+        dense = np.zeros(len(ensemble.union))
+        for token, probability in expected.items():
+            dense[ensemble.union.index[token]] = probability
+        check_row(row, dense)
+
+
+def check_row(row: Entries, dense: np.ndarray) -> None:
+    """Its entries are the distribution's, each once, and what it leaves out is no larger."""
+    assert row.probs.dtype == np.float32
+    assert len(set(row.ids.tolist())) == row.ids.size
+    assert abs(dense[row.ids] - row.probs).max() < 2e-5
+    others = np.delete(dense, row.ids)
+    assert others.max(initial=0.0) <= row.bound + 2e-5
+    assert row.bound <= row.probs.max()

@@ -1,4 +1,7 @@
-"""Ensembles of real models write what the equations say, computed by plain uncached passes."""
+"""Ensembles of real models write what the equations say, computed by plain uncached passes.
+
+Whether rows are short, and whether a member drafts, does not matter.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +10,10 @@ from hypothesis import strategies as st
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
+from gac.model.listing import ROW_SIZE
 from tests.collect import Running
 from tests.equalities.oracle import Oracle, check_text, tokens_of
+from tests.fakes import EagerSpeculation
 from tests.real_members import DEMO, RANDOM, TRAINED, real_ensemble, real_model
 
 RANDOM_TEXTS = ("the cat", " sat on", "é 日本 12\n\n", "team of the cats, and a 👍")
@@ -23,7 +28,21 @@ SAMPLINGS = st.builds(
 )
 
 
-def check(names, text, strategy, below, sampling, rule, scores, templated, least, most) -> None:
+def check(
+    names,
+    text,
+    strategy,
+    below,
+    sampling,
+    rule,
+    scores,
+    templated,
+    least,
+    most,
+    row_size,
+    drafter,
+    max_tokens,
+) -> None:
     """The engine against the reference, on these models; `strategy` is a threshold, or none."""
     models = {name: real_model(name) for name in names}
     shares = dict(zip(names, scores, strict=False))
@@ -35,8 +54,11 @@ def check(names, text, strategy, below, sampling, rule, scores, templated, least
     request = GenerateRequest(
         "+".join(names), prompts, most, min_new_tokens=least, sampling=sampling
     )
-    with real_ensemble(models, weights=weights, rule=rule) as ensemble:
-        with Running(ensemble, strategy_maker(config)) as running:
+    drafts = None
+    if drafter is not None:
+        drafts = EagerSpeculation(names[drafter % len(names)], max_tokens, names)
+    with real_ensemble(models, weights=weights, rule=rule, row_size=row_size) as ensemble:
+        with Running(ensemble, strategy_maker(config), None, drafts) as running:
             [written] = running.write([request])
         check_text(written)
         oracle = Oracle(ensemble, models, config)
@@ -55,6 +77,9 @@ def cases(pool: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, st.SearchS
         "templated": st.booleans(),
         "least": st.sampled_from([0, 0, 40]),
         "most": st.sampled_from([8, 16, 50]),
+        "row_size": st.sampled_from([1, 3, ROW_SIZE]),
+        "drafter": st.sampled_from([None, 0, 1, 2]),
+        "max_tokens": st.integers(1, 6),
     }
 
 

@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 
 from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
-from gac.core import GenerateRequest, Sampling
+from gac.core import GenerateRequest, Prompt, Sampling
 from gac.decoding.strategies import strategy_maker
+from gac.model.listing import ROW_SIZE
 from tests.collect import Running, Written
 from tests.equalities.oracle import Oracle, tokens_of
 from tests.equalities.seed_texts import seed_texts
-from tests.real_members import DEMO, ROOT, RealModel, real_ensemble, real_model
+from tests.fakes import EagerSpeculation
+from tests.real_members import DEMO, ROOT, TRAINED, RealModel, real_ensemble, real_model
 
 EVERY_STEP = EveryStepConfig()
 TRIOS = [("llama", "gram-sliding", "gpt2"), *([DEMO] if len(DEMO) == 3 else [])]
@@ -42,11 +44,13 @@ def write(
     config: StrategyConfig = EVERY_STEP,
     weights: Mapping[str, float] | None = None,
     names: Sequence[str] | None = None,
+    drafts: EagerSpeculation | None = None,
+    row_size: int = ROW_SIZE,
 ) -> tuple[list[Written], Oracle]:
     """One after the other; `names` are the members that take part."""
-    with real_ensemble(models, weights=weights) as ensemble:
+    with real_ensemble(models, weights=weights, row_size=row_size) as ensemble:
         written = []
-        with Running(ensemble, strategy_maker(config)) as running:
+        with Running(ensemble, strategy_maker(config), None, drafts) as running:
             for place, request in enumerate(requests):
                 prompts = {name: request.prompts[name] for name in names or models}
                 asked = replace(request, request_id=str(place), prompts=prompts)
@@ -92,6 +96,73 @@ def test_a_model_with_its_twin_is_the_model(name) -> None:
     both, _ = write(twins, requests)
     single, _ = write(twins, requests, names=["one"])
     assert [tokens_of(one) for one in both] == [tokens_of(one) for one in single]
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gram", *DEMO])
+def test_drafts_of_a_twin_change_nothing(name) -> None:
+    """Most are accepted.  Up to where one owns a token that before both did, by exactly as much.
+
+    There rows made one by one and in a chunk rounded differently, and the other twin goes on to
+    spell the text by its tokenizer's ids: a tie of owners, which says nothing of what follows.
+    """
+    twins = {"one": real_model(name), "two": real_model(name)}
+    requests = requests_of(twins)
+    expected, oracle = write(twins, requests)
+    drafts = EagerSpeculation("two", 5, twins)
+    written, _ = write(twins, requests, drafts=drafts)
+    for request, one, other in zip(requests, written, expected, strict=True):
+        pairs = zip(one.tokens, other.tokens, strict=False)
+        same = [mine.pick.owners == theirs.pick.owners for mine, theirs in pairs]
+        parted = same.index(False) if False in same else len(same)
+        tokens, others = tokens_of(one), tokens_of(other)
+        assert tokens[: parted + 1] == others[: parted + 1]
+        if parted == len(same):
+            oracle.require_same(request, tokens, others)
+    assert drafts.num_accepted > 0.6 * drafts.num_drafted
+
+
+@pytest.mark.parametrize("trio", TRIOS, ids="+".join)
+@pytest.mark.parametrize("row_size", [1, 3, 100_000])
+def test_short_rows_and_all_entries_decide_the_same(trio, row_size) -> None:
+    """To the bit: the same passes are made."""
+    models = {name: real_model(name) for name in trio}
+    requests = requests_of(models)
+    expected, _ = write(models, requests)
+    written, _ = write(models, requests, row_size=row_size)
+    assert [tokens_of(one) for one in written] == [tokens_of(one) for one in expected]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("trio", TRIOS, ids="+".join)
+def test_drafts_of_any_member_change_nothing(trio, place) -> None:
+    models = {name: real_model(name) for name in trio}
+    requests = requests_of(models)
+    expected, oracle = write(models, requests)
+    drafts = EagerSpeculation(trio[place], 2 + place, trio)
+    written, _ = write(models, requests, drafts=drafts)
+    require_same(oracle, requests, written, expected)
+    assert drafts.num_drafted > 20
+
+
+def test_drafter_and_scorer_at_a_hard_context_limit() -> None:
+    """GPT-Neo has 256 positions and fails at one more."""
+    if "chatty" not in TRAINED:
+        pytest.skip("the model chatty is not on this machine")
+    models = {
+        "chatty": real_model("chatty"),
+        "twin": real_model("chatty"),
+        "ada": real_model("ada"),
+    }
+    ids = models["chatty"].prompt("Once upon a time there was a cat. " * 40).ids[:236]
+    text = models["chatty"].vocabulary.spell(ids).decode()
+    prompts = {"chatty": Prompt(ids), "twin": Prompt(ids), "ada": models["ada"].prompt(text)}
+    request = GenerateRequest("limit", prompts, 100, ignore_eos=True)
+    expected, oracle = write(models, [request])
+    for drafter in ("twin", "ada"):
+        drafts = EagerSpeculation(drafter, 7, models)
+        written, _ = write(models, [request], drafts=drafts)
+        require_same(oracle, [request], written, expected)
+        assert drafts.num_drafted > 5
 
 
 @pytest.mark.parametrize("below", ["ensemble", "replace"])

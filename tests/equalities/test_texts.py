@@ -14,6 +14,7 @@ from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.token_bytes import Family
 from tests.collect import Running, Written
 from tests.equalities.oracle import check_text
+from tests.fakes import EagerSpeculation
 from tests.real_members import DEMO, real_ensemble, real_model
 
 EVERY_STEP = EveryStepConfig()
@@ -76,10 +77,11 @@ def test_strange_prompts_go_through_unharmed(trio, templated: bool) -> None:
         check_text(one)
 
 
-def write(models, requests: list[GenerateRequest]) -> list[Written]:
+def write(models, requests: list[GenerateRequest], drafter: str | None = None) -> list[Written]:
+    drafts = EagerSpeculation(drafter, 4, models) if drafter else None
     with (
         real_ensemble(models) as ensemble,
-        Running(ensemble, strategy_maker(EVERY_STEP)) as running,
+        Running(ensemble, strategy_maker(EVERY_STEP), None, drafts) as running,
     ):
         return running.write(requests)
 
@@ -89,10 +91,12 @@ def long_request(models, **changes) -> GenerateRequest:
     return replace(GenerateRequest("long", prompts, 30, ignore_eos=True), **changes)
 
 
+@pytest.mark.parametrize("drafts", [False, True])
 @pytest.mark.parametrize("trio", TRIOS, ids="+".join)
-def test_stop_strings_inside_and_across_tokens(trio) -> None:
+def test_stop_strings_inside_and_across_tokens(trio, drafts) -> None:
     """Every piece of a text of one to five characters is tried as its stop string."""
     models = {name: real_model(name) for name in trio}
+    drafter = trio[-1] if drafts else None
     request = long_request(models)
     [free] = write(models, [request])
     stops = {
@@ -103,7 +107,7 @@ def test_stop_strings_inside_and_across_tokens(trio) -> None:
     stops = sorted(stop for stop in stops if stop and "\ufffd" not in stop)
     requests = [replace(request, request_id=stop, stop=(stop,)) for stop in stops]
     inside = across = 0
-    for stop, one in zip(stops, write(models, requests), strict=True):
+    for stop, one in zip(stops, write(models, requests, drafter), strict=True):
         count = tokens_until(free, stop)
         assert one.finish.reason is FinishReason.STOP
         assert one.text == free.text[: free.text.index(stop)]

@@ -187,12 +187,15 @@ def test_common_prefix_is_not_computed_again(tiny: Tiny) -> None:
     assert (chunk.start, list(chunk.ids)) == (19, [60])
 
 
-def test_head_is_computed_only_where_rows_are_wanted(tiny: Tiny) -> None:
-    model = tiny("llama")
-    runner = ModelRunner(model, max_tokens=400, max_sequences=8)
-    with patch.object(model.lm_head, "forward", wraps=model.lm_head.forward) as head:
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_head_is_computed_only_where_rows_are_wanted(name: str, tiny: Tiny) -> None:
+    runner = ModelRunner(tiny(name), max_tokens=400, max_sequences=8)
+    lean = runner._forward._lean
+    owner, head = (lean, "_head") if lean is not None else (tiny(name).lm_head, "forward")
+    with patch.object(owner, head, wraps=getattr(owner, head)) as called:
         runner.extend([Extend(0, 0, tuple(range(20)), (20,)), Extend(1, 0, (1, 2, 3), (2, 3))])
-        sizes = [call.args[0].shape[:-1].numel() for call in head.call_args_list]
+        sizes = [call.args[0].shape[:-1].numel() for call in called.call_args_list]
+    assert (lean is None) == (name == "gpt2")
     assert sum(sizes) == 3
 
 
@@ -235,7 +238,7 @@ def test_unknown_sequence_is_named(tiny: Tiny) -> None:
         runner.extend([Extend(3, 2, (1,), (3,))])
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt-neo", "mamba"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neo", "mamba"])
 def test_failed_batch_has_told_nothing(name: str, tiny: Tiny, fresh: Fresh) -> None:
     checked = Checked(tiny(name), fresh, max_tokens=100, max_sequences=4)
     checked.extend([Extend(s, 0, (1, 2, 3, s), (4,)) for s in (0, 1, 2)])
@@ -243,6 +246,7 @@ def test_failed_batch_has_told_nothing(name: str, tiny: Tiny, fresh: Fresh) -> N
     batch = [Extend(0, 2, (7, 8, 9), (5,)), Extend(1, 4, (7,), (5,)), Extend(3, 0, (7,), (1,))]
     with (
         patch.object(layer, "forward", side_effect=RuntimeError("no")),
+        patch("gac.model.lean_llama._attend", side_effect=RuntimeError("no")),
         pytest.raises(RuntimeError, match="no"),
     ):
         checked.runner.extend(batch)

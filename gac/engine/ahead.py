@@ -1,0 +1,97 @@
+"""How members get ahead of a text: one goes on by itself, or drafts for the others to score.
+
+It only moves work in time.  What was written ahead is committed token by token as the strategy
+decides, and what no longer fits the text is dropped.
+"""
+
+from collections.abc import Mapping
+
+from gac.core import Draft, GenerateRequest
+from gac.decoding.flow import Query
+from gac.engine.speculation import Drafts
+from gac.engine.told import Told
+from gac.vocabulary.alignment import scored_ids
+
+RUN_AHEAD = 8
+"""Tokens that a member may write by itself before it answers: a stop or an abort wastes so many."""
+
+Scored = tuple[tuple[int, ...], tuple[int, ...]]
+"""Ids beyond a context's, and after how many of them rows are wanted."""
+
+
+class Ahead:
+    """One sequence's work ahead; `drafts` where one member may write for others to score."""
+
+    def __init__(
+        self,
+        request: GenerateRequest,
+        told: Mapping[str, Told],
+        limits: Mapping[str, int],
+        drafts: Drafts | None,
+    ) -> None:
+        self._request = request
+        self._told = told
+        self._limits = limits
+        self._drafts = drafts
+        self._num_drafts = 0
+
+    @property
+    def drafter(self) -> str | None:
+        """Who writes ahead of the open query for the others to score, if anybody does."""
+        if self._drafts is None or self._num_drafts == 0:
+            return None
+        return self._drafts.shared.drafter
+
+    @property
+    def reach(self) -> int:
+        """The most tokens that anybody gets ahead."""
+        return max(RUN_AHEAD, self._drafts.shared.max_tokens if self._drafts else 0)
+
+    def begin(self, query: Query, num_tokens: int, endless: bool) -> None:
+        """A query opens: where all members are asked and the draft is used up, begin another.
+
+        Never at the first token, which somebody waits for.
+        """
+        if self._drafts is None:
+            return
+        drafter = self._drafts.shared.drafter
+        is_joint = len(query.members) == len(self._told) > 1 and drafter in self._told
+        if not is_joint or num_tokens == 0 or self._told[drafter].context.abstains:
+            self._num_drafts = 0
+        elif self._told[drafter].row(endless) is None:
+            self._num_drafts = self._drafts.choose(self._room(drafter, num_tokens))
+
+    def draft(self, member: str, query: Query, num_tokens: int) -> Draft | None:
+        """Leave for a member to go on by itself, if it has any."""
+        until, count = query.until, RUN_AHEAD
+        if member == self.drafter:
+            until, count = 0.0, self._num_drafts
+        count = min(count, self._room(member, num_tokens))
+        if until is None or count < 1 or num_tokens == 0:
+            return None
+        return Draft(count, until, self._request.sampling, num_tokens)
+
+    def _room(self, member: str, num_tokens: int) -> int:
+        """How many tokens may be drafted: the next one is left to be picked."""
+        length = len(self._told[member].context.ids)
+        return min(self._request.max_new_tokens - num_tokens, self._limits[member] - length) - 1
+
+    def scored(self, member: str, budget: int) -> Scored:
+        """What is drafted beyond the text, as a member other than the drafter would have it."""
+        drafter = self.drafter
+        if drafter is None or member == drafter or not self._told[drafter].ahead:
+            return (), ()
+        spelled = self._told[drafter].context.vocabulary.token_bytes
+        drafted = [spelled[own_id] for own_id in self._told[drafter].ahead]
+        context = self._told[member].context
+        room = self._limits[member] - len(context.ids) - 1
+        return scored_ids(context, drafted, min(budget, room))
+
+    def commit(self, token: bytes, owners: tuple[str, ...]) -> None:
+        """Take a token into every context, and note whether it was the one drafted."""
+        drafter = self.drafter
+        was_ahead = drafter is not None and bool(self._told[drafter].ahead)
+        for name, told in self._told.items():
+            told.commit(token, name in owners)
+        if self._drafts is not None and drafter is not None and was_ahead:
+            self._drafts.note(accepted=self._told[drafter].is_level)

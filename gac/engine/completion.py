@@ -1,0 +1,37 @@
+"""Rows that list too little to decide, and what their members are asked for then."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gac.core import Row
+from gac.decoding.flow import Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A commit that waits for more entries: those of `entries` (union ids), or all if `dense`."""
+
+    commit: Commit
+    entries: tuple[int, ...] = ()
+    dense: bool = False
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Whose rows are completed."""
+        return tuple(row.member for row in self.commit.rows)
+
+    def lacks(self, row: Row) -> bool:
+        """Whether a row does not list what is wanted."""
+        if row.entries.is_complete:
+            return False
+        return self.dense or bool(np.setdiff1d(self.entries, row.entries.ids).size)
+
+
+def complete(commit: Commit) -> Completion:
+    """What to ask for: the entries that only some rows list; where all list the same, all."""
+    listed = np.unique(np.concatenate([row.entries.ids for row in commit.rows]))
+    some = Completion(commit, tuple(listed.tolist()))
+    if any(some.lacks(row) for row in commit.rows):
+        return some
+    return Completion(commit, dense=True)

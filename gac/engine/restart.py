@@ -1,0 +1,98 @@
+"""Members that were lost are started again, in the same place; the engine goes on meanwhile."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+
+from gac.engine.engine import Engine
+from gac.engine.startup import Seedling, Started, Watch, bring_up
+from gac.errors import GacError, MemberError
+from gac.members.member import Member
+
+logger = logging.getLogger(__name__)
+
+MAX_RESTARTS = 3
+WINDOW_S = 600.0
+"""A member lost more often than that in ten minutes has a cause that no restart cures, such as a
+request that kills it or a machine without memory: then requests had better fail than wait."""
+PAUSE_S = 5.0
+"""Before another attempt: what the last life held, such as a GPU's memory, is freed by then."""
+
+
+class Restarts:
+    """Brings back members that were lost, each on a thread of its own.
+
+    `reasons` says, by name, why members are away.
+    """
+
+    def __init__(self, started: Started, watch: Watch) -> None:
+        self.reasons: dict[str, str] = {}
+        self._started = started
+        self._watch = watch
+        self._begun: dict[str, list[float]] = defaultdict(list)
+        self._seedlings: dict[str, Seedling] = {}
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    def begin(self, engine: Engine, member: Member, error: GacError) -> None:
+        """Start a lost member again; called by the engine, which hears when that has ended."""
+        self.reasons[member.name] = error.message
+        thread = threading.Thread(
+            target=self._bring_back,
+            args=(engine, member, error),
+            name=f"restart-{member.name}",
+            daemon=True,
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _bring_back(self, engine: Engine, member: Member, error: GacError) -> None:
+        name = member.name
+        while self._may_begin(name):
+            logger.warning("%s; starting it again", error.message)
+            started_at = time.monotonic()
+            try:
+                next_life = self._next_life(member)
+            except Exception as failure:  # the edge of a thread: told in the next round, or at last
+                if self._stopping.is_set():
+                    return
+                error = _as_ours(name, failure)
+                self._stopping.wait(PAUSE_S)
+                continue
+            logger.warning("member %r is back after %.1f s", name, time.monotonic() - started_at)
+            del self.reasons[name]  # before the engine can lose this life, too
+            engine.welcome(next_life)
+            return
+        reason = f"{error.message} (given up: {MAX_RESTARTS} restarts in {WINDOW_S / 60:g} minutes)"
+        logger.error("%s", reason)
+        engine.give_up(MemberError(reason))
+
+    def _may_begin(self, name: str) -> bool:
+        now = time.monotonic()
+        self._begun[name] = [at for at in self._begun[name] if now - at < WINDOW_S]
+        self._begun[name].append(now)
+        return len(self._begun[name]) <= MAX_RESTARTS
+
+    def _next_life(self, member: Member) -> Member:
+        name = member.name
+        self._watch(name, "lost", 0.0)
+        member.close()
+        assert self._started.relaunch is not None
+        self._seedlings[name] = seedling = self._started.relaunch(name)
+        return bring_up(self._started, seedling, self._watch)
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Bring nobody back any more; what is on its way is ended."""
+        self._stopping.set()
+        for seedling in list(self._seedlings.values()):
+            seedling.close()  # whoever waits for it fails at once
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+
+def _as_ours(name: str, failure: Exception) -> GacError:
+    if isinstance(failure, GacError):
+        return failure
+    logger.error("member %r could not be started again", name, exc_info=failure)
+    return MemberError(f"member {name!r} could not be started again: {failure!r}")

@@ -1,0 +1,136 @@
+"""One member's side of a sequence: its ids, what it has been told of them, and the rows it gave.
+
+A row is a fact about the ids it follows.  Whether they were told, drafted by the member itself or
+scored on a guess is all the same: it serves when the sequence has come to consist of those ids.
+"""
+
+from collections.abc import Sequence
+
+from gac.core import Answer, Draft, Entries, Extend
+from gac.vocabulary.retokenize import MemberContext
+
+
+class Told:
+    """What a member knows of one sequence, next to what it should.
+
+    The first `context.told` ids it holds are the context's; what it holds beyond is ahead of the
+    text, or was taken back.
+    """
+
+    def __init__(self, sequence: int, context: MemberContext) -> None:
+        self.context = context
+        self._sequence = sequence
+        self._ids: list[int] = []
+        self._rows: dict[int, tuple[bool, Entries]] = {}  # by the number of ids before them
+        self._asked: Extend | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._asked is not None
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the member holds all of the context's ids."""
+        return self.context.told == len(self.context.ids)
+
+    @property
+    def num_missing(self) -> int:
+        """Ids the member has yet to compute before it can give its row."""
+        context = self.context
+        return len(context.ids) - context.told + context.at_lead
+
+    @property
+    def ahead(self) -> Sequence[int]:
+        """Ids the member holds beyond all of the context's."""
+        return self._ids[self.context.told :] if self.is_level else ()
+
+    def row(self, endless: bool) -> Entries | None:
+        """The distribution after the context's ids, if it is here and they spell the text."""
+        if not self.is_level or self.context.abstains:
+            return None
+        kind, entries = self._rows.get(self.context.told, (None, None))
+        return entries if kind is endless else None
+
+    def ask(
+        self,
+        num_endless: int,
+        draft: Draft | None = None,
+        scored: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
+        dense: bool = False,
+    ) -> Extend:
+        """The message that asks for the row after the context's ids.
+
+        `draft` lets the member go on by itself; `scored` are ids beyond the context's, and after
+        how many of them rows are wanted, too.
+        """
+        context = self.context
+        kept, length = context.told, len(context.ids)
+        tail: tuple[int, ...] = tuple(context.ids[kept:])
+        positions: tuple[int, ...] = (length,)
+        dummy = context.vocabulary.dummy_space if context.at_lead else None
+        if dummy is not None:
+            tail, positions = (*tail, dummy), (length, length + 1)
+        elif scored[0]:
+            tail += scored[0]
+            positions += tuple(length + end for end in scored[1])
+        lead = context.at_lead
+        context.told = length
+        return self._note(
+            Extend(self._sequence, kept, tail, positions, lead, num_endless, dense, draft=draft)
+        )
+
+    def ask_again(self, num_endless: int, dense: bool, entries: tuple[int, ...]) -> Extend:
+        """The message that asks for more entries of a row that is here; it tells nothing new."""
+        length, kept = len(self.context.ids), len(self._ids)
+        lead = self.context.at_lead
+        positions = (length, length + 1) if lead and kept > length else (length,)
+        item = Extend(self._sequence, kept, (), positions, lead, num_endless, dense, entries)
+        self._asked = item
+        return item
+
+    def catch_up(self, budget: int) -> Extend:
+        """The message that tells at most `budget` ids more and asks for no row."""
+        context = self.context
+        kept, context.told = context.told, min(context.told + budget, len(context.ids))
+        return self._note(Extend(self._sequence, kept, tuple(context.ids[kept : context.told]), ()))
+
+    def _note(self, item: Extend) -> Extend:
+        if item.tail or len(self._ids) > item.kept:
+            self._rows.clear()
+            self._ids[item.kept :] = item.tail
+        self._asked = item
+        return item
+
+    def answer(self, item: Extend, answer: Answer) -> None:
+        """Take in what the member gave for an item, unless it has been forgotten since."""
+        if item is not self._asked:
+            return
+        self._asked = None
+        end = item.kept + len(item.tail)
+        self._ids += answer.written
+        positions = item.positions[:1] if item.lead else item.positions
+        lengths = [*positions, *range(end + 1, end + 1 + len(answer.written))]
+        for place, (length, row) in enumerate(zip(lengths, answer.rows, strict=False)):
+            self._rows[length] = (place < item.num_endless, row)
+
+    def commit(self, token: bytes, owned: bool) -> None:
+        """Take a token into the context; what was ahead of it may now be part of it."""
+        context = self.context
+        context.commit(token, owned)
+        while context.told < min(len(context.ids), len(self._ids)):
+            if context.ids[context.told] != self._ids[context.told]:
+                break
+            context.told += 1
+        if not self.is_level:
+            self._rows.clear()
+        else:
+            for length in [length for length in self._rows if length < context.told]:
+                del self._rows[length]
+
+    def forget(self) -> None:
+        """The member knows nothing of this sequence any more."""
+        self.context.told = 0
+        self._ids.clear()
+        self._rows.clear()
+        self._asked = None

@@ -1,0 +1,167 @@
+"""The forward pass of Llama and its kin as straight code over the model's own weights.
+
+RMSNorm, rotary positions, grouped-query attention and SwiGLU, for Llama, Mistral, Qwen2 and Qwen3.
+It computes what transformers computes; what it saves is the modules' Python, copies of keys, and
+weights read in an order that a CPU is slow at.  Knows rows of the cache, not sequences.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gac.model.kv_cache import RowCache
+from gac.model.masks import MaskPlan
+from gac.model.matrices import Matrix, leave_file, side_by_side
+from gac.model.rotary import RotaryTable, turn
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass computes: ids int64 [B, T], each row from its own position on.
+
+    `positions` int64 [B, T]; the padding of a short row repeats its last.
+    """
+
+    ids: Tensor
+    positions: Tensor | None
+    """None where all rows start at `start`."""
+    start: int
+    longest: int
+    wanted: Tensor | None
+    """Flat places int64 [N] among the B*T whose logits are wanted; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One block's weights."""
+
+    number: int
+    kind: str
+    attention_norm: Tensor
+    qkv: Matrix
+    turned_norm: Tensor | None
+    """Qwen3's norms of each query and key, [Hq + Hk, D]."""
+    out: Matrix
+    feed_forward_norm: Tensor
+    gate_up: Matrix
+    down: Matrix
+
+
+class LeanLlama:
+    """A Llama-shaped model's forward pass; mutates the model's linear layers to be views."""
+
+    def __init__(self, model: Any, plan: MaskPlan) -> None:
+        config, inner = model.config, model.model
+        if model.lm_head.weight.is_contiguous():  # no runner before this one has joined anything
+            leave_file(model)
+        self._plan = plan
+        self._epsilon: float = config.rms_norm_eps
+        self._heads: int = config.num_attention_heads
+        self._kv_heads: int = config.num_key_value_heads
+        self._head_size: int = inner.layers[0].self_attn.head_dim
+        kinds = config.layer_types if plan.by_type else [*plan.windows] * len(inner.layers)
+        self._layers = [
+            self._layer(number, kind, layer)
+            for number, (kind, layer) in enumerate(zip(kinds, inner.layers, strict=True))
+        ]
+        self._norm: Tensor = inner.norm.weight.data
+        self._head = side_by_side([model.lm_head])
+        # Read after the head was stored anew: where they are tied, both are one matrix still.
+        self._embeddings: Tensor = inner.embed_tokens.weight.data
+        rotary = inner.rotary_emb
+        self._rotary = RotaryTable(rotary.inv_freq, rotary.attention_scaling, self._norm.dtype)
+
+    def _layer(self, number: int, kind: str, layer: Any) -> _Layer:
+        attention, feed_forward, turned_norm = layer.self_attn, layer.mlp, None
+        if hasattr(attention, "q_norm"):
+            queries = attention.q_norm.weight.data.expand(self._heads, -1)
+            keys = attention.k_norm.weight.data.expand(self._kv_heads, -1)
+            turned_norm = torch.cat((queries, keys))
+        return _Layer(
+            number=number,
+            kind=kind,
+            attention_norm=layer.input_layernorm.weight.data,
+            qkv=side_by_side([attention.q_proj, attention.k_proj, attention.v_proj]),
+            turned_norm=turned_norm,
+            out=side_by_side([attention.o_proj]),
+            feed_forward_norm=layer.post_attention_layernorm.weight.data,
+            gate_up=side_by_side([feed_forward.gate_proj, feed_forward.up_proj]),
+            down=side_by_side([feed_forward.down_proj]),
+        )
+
+    def __call__(self, batch: Pass, cache: RowCache) -> Tensor:
+        """Logits [N, Vm]; mutates the cache, which is aimed at the rows of the pass."""
+        x = F.embedding(batch.ids.flatten(), self._embeddings)  # [B*T, hidden]
+        angles, masks = self._angles(batch), self._masks(batch)
+        for layer in self._layers:
+            normed = F.rms_norm(x, x.shape[-1:], layer.attention_norm, self._epsilon)
+            queries, keys, values = self._heads_of(layer, normed, *angles)
+            keys, values = cache.update(
+                _by_row(keys, batch), _by_row(values, batch), layer.number
+            )  # [B, Hk, longest, D]
+            mixed = _attend(_by_row(queries, batch), keys, values, masks[layer.kind])
+            x += layer.out(mixed)
+            normed = F.rms_norm(x, x.shape[-1:], layer.feed_forward_norm, self._epsilon)
+            gate, up = layer.gate_up(normed).chunk(2, -1)
+            x += layer.down(F.silu(gate).mul_(up))
+        if batch.wanted is not None:
+            x = x[batch.wanted]
+        return self._head(F.rms_norm(x, x.shape[-1:], self._norm, self._epsilon))
+
+    def _heads_of(
+        self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B*T, Hq, D] and keys [B*T, Hk, D], both turned, and values [B*T, Hk, D]."""
+        heads, kv_heads = self._heads, self._kv_heads
+        projected = layer.qkv(x).view(len(x), heads + 2 * kv_heads, self._head_size)
+        turned, values = projected[:, : heads + kv_heads], projected[:, heads + kv_heads :]
+        if layer.turned_norm is not None:
+            turned = F.rms_norm(turned, turned.shape[-1:], None, self._epsilon) * layer.turned_norm
+        turned = turn(turned, cos, sin)
+        return turned[:, :heads], turned[:, heads:], values
+
+    def _angles(self, batch: Pass) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [B*T, 1, D], or [1, 1, D] where all positions are one."""
+        if batch.positions is not None:
+            return self._rotary.at(batch.positions.flatten(), batch.longest)
+        num_rows, width = batch.ids.shape
+        cos, sin = self._rotary.span(batch.start, batch.longest)
+        if num_rows == 1 or width == 1:
+            return cos, sin
+        return cos.repeat(num_rows, 1, 1), sin.repeat(num_rows, 1, 1)
+
+    def _masks(self, batch: Pass) -> dict[str, Tensor | None]:
+        """Additive masks [B, 1, T, longest] by kind; None: all keys, or in a first pass all before.
+
+        No row of a pass that needs none is longer than another, nor than a window.
+        """
+        windows = self._plan.windows
+        is_first = batch.start == 0 or batch.ids.shape[1] == 1
+        is_near = all(window is None or batch.longest <= window for window in windows.values())
+        if batch.positions is None and is_first and is_near:
+            return dict.fromkeys(windows)
+        positions = batch.positions
+        if positions is None:
+            positions = torch.arange(batch.start, batch.longest, device=batch.ids.device)[None]
+        return dict(self._plan.by_kind(positions, batch.longest))
+
+
+def _by_row(heads: Tensor, batch: Pass) -> Tensor:
+    """Heads [B*T, H, D] as [B, H, T, D]."""
+    return heads.view(*batch.ids.shape, *heads.shape[1:]).transpose(1, 2)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """What the queries [B, Hq, T, D] find, [B*T, Hq*D]."""
+    mixed = F.scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=mask,
+        is_causal=mask is None and queries.shape[2] > 1,
+        enable_gqa=queries.shape[1] != keys.shape[1],
+    )
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)

@@ -1,0 +1,123 @@
+"""A pick from some entries of the rows is the pick from all of them, or is not made."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gac.core import Entries, Row, Sampling, dense_entries
+from gac.decoding.decide import Decider
+from gac.decoding.flow import Commit
+from gac.decoding.support import TokenOrder
+from gac.engine.completion import complete
+
+SIZE = 40
+SETTINGS = settings(max_examples=400, deadline=None, derandomize=True)
+LEVELS = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0, 40.0])
+
+
+def order_of(seed: int) -> TokenOrder:
+    draw = np.random.default_rng(seed)
+    rank = np.concatenate([[0], 1 + draw.permutation(SIZE - 1)]).astype(np.int32)
+    return TokenOrder(rank, draw.integers(0, 2**64, SIZE, dtype=np.uint64))
+
+
+def cut(row: Row, size: int, extra: tuple[int, ...] = ()) -> Row:
+    """The `size` largest entries of a dense row, and some more."""
+    probs = row.entries.probs
+    largest = np.argsort(-probs, kind="stable")[:size]
+    bound = 0.0 if size >= SIZE else float(probs[largest[-1]])
+    ids = np.concatenate([largest, np.setdiff1d(extra, largest)]).astype(np.int32)
+    ids = np.random.default_rng(0).permutation(ids)
+    return Row(row.member, row.position, Entries(ids, probs[ids], bound))
+
+
+@st.composite
+def dense_rows(draw: st.DrawFn) -> list[Row]:
+    rows = []
+    for member in ("b", "a", "c")[: draw(st.integers(1, 3))]:
+        probs = np.array(draw(st.lists(LEVELS, min_size=SIZE, max_size=SIZE)), dtype=np.float32)
+        assume(probs.sum() > 0)
+        rows.append(Row(member, 7, dense_entries(probs / probs.sum())))
+    return rows
+
+
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.0, 0.3, 0.7, 1.0, 1.5]),
+    top_k=st.sampled_from([0, 0, 1, 3, 10]),
+    top_p=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    min_p=st.sampled_from([0.0, 0.0, 0.05, 0.5, 1.0]),
+    seed=st.integers(0, 50),
+)
+
+
+@SETTINGS
+@given(dense_rows(), SAMPLINGS, st.integers(1, SIZE), st.integers(0, 5))
+def test_sparse_pick_is_the_dense_pick_or_none(rows, sampling, size, seed) -> None:
+    weights = {"a": 0.5, "b": 0.3, "c": 0.2}
+    decide = Decider(weights, sampling, order_of(seed))
+    expected = decide(rows)
+    assert expected is not None, "all entries decide"
+    sparse = [cut(row, size) for row in rows]
+    picked = decide(sparse)
+    assert picked is None or picked == expected
+
+    wanted = complete(Commit(sparse, decide))
+    again = [
+        row if wanted.dense else cut(row, size, wanted.entries) if wanted.lacks(short) else short
+        for row, short in zip(rows, sparse, strict=True)
+    ]
+    assert not any(wanted.lacks(row) for row in again)
+    picked = decide(again)
+    assert picked is None or picked == expected
+    if wanted.dense:
+        assert picked == expected
+
+
+def peaked(member: str, top: int, rest: float = 0.1) -> Row:
+    """Most of the mass on one id, the rest falling off with distance from it."""
+    distance = np.abs(np.arange(SIZE) - top).astype(np.float32)
+    probs = rest * np.exp(-distance) / np.exp(-distance).sum()
+    probs[top] += 1.0 - rest
+    return Row(member, 0, dense_entries((probs / probs.sum()).astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=0.7, top_k=1),
+        Sampling(temperature=1.0, top_p=0.3),
+        Sampling(temperature=1.0, min_p=0.5),
+    ],
+)
+def test_peaked_rows_need_few_entries(sampling: Sampling) -> None:
+    """The proof is no formality: it goes through where it should."""
+    rows = [peaked("a", 20), peaked("b", 20)]
+    decide = Decider({"a": 0.5, "b": 0.5}, sampling, order_of(0))
+    picked = decide([cut(row, 8) for row in rows])
+    assert picked is not None and picked.token == 20
+
+
+def test_top_k_and_top_p_are_proved_once_entries_are_complete() -> None:
+    rows = [peaked("a", 20, 0.9), peaked("b", 23, 0.9)]
+    sparse = [cut(row, 12) for row in rows]
+    for sampling in (
+        Sampling(temperature=0.8, top_k=4, seed=3),
+        Sampling(temperature=1.0, top_p=0.6, seed=3),
+    ):
+        decide = Decider({"a": 0.5, "b": 0.5}, sampling, order_of(0))
+        wanted = complete(Commit(sparse, decide))
+        assert not wanted.dense
+        completed = [cut(row, 12, wanted.entries) for row in rows]
+        assert decide(completed) == decide(rows) is not None
+
+
+def test_flat_rows_are_not_decided_by_some_entries() -> None:
+    flat = np.full(SIZE, 1 / SIZE, dtype=np.float32)
+    rows = [Row("a", 0, dense_entries(flat))]
+    decide = Decider({"a": 1.0}, Sampling(), order_of(1))
+    assert decide([cut(rows[0], 10)]) is None
+    picked = decide(rows)
+    assert picked is not None and picked.token == 0, "END comes first among equals"

@@ -1,0 +1,76 @@
+"""What a host recalls is what it would compute; ids written ahead have a row each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from gac.core import END, Answer, Draft, Extend, Sampling
+from gac.members.host import MemberHost
+from gac.vocabulary.union import build_union
+from tests.fakes import (
+    HashRunner,
+    byte_level_definition,
+    fake_host,
+    fake_vocabulary,
+)
+
+DRAFT = Draft(4, 0.0, Sampling(), 1)
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[MemberHost, HashRunner]]:
+    vocabulary = fake_vocabulary("m", byte_level_definition(["the"]))
+    runner = HashRunner(len(vocabulary.token_bytes))
+    yield fake_host(vocabulary, runner, build_union([vocabulary])), runner
+
+
+def answer(host: MemberHost, item: Extend) -> Answer:
+    [given] = host.extend([item]).answers
+    assert isinstance(given, Answer)
+    return given
+
+
+def test_row_after_other_ids_is_not_recalled(hosts) -> None:
+    """The new ids were told without asking for their row."""
+    host, runner = hosts
+    answer(host, Extend(1, 0, (1, 2, 3), (3,)))
+    answer(host, Extend(1, 1, (5, 6), ()))
+    [row] = answer(host, Extend(1, 3, (), (3,))).rows
+    [expected] = answer(host, Extend(2, 0, (1, 5, 6), (3,))).rows
+    assert np.array_equal(row.ids, expected.ids) and np.array_equal(row.probs, expected.probs)
+
+
+def test_row_that_may_end_is_not_recalled_where_the_text_must_go_on(hosts) -> None:
+    host, runner = hosts
+    everything = {"dense": True}
+    [free] = answer(host, Extend(1, 0, (1, 2, 3), (3,), **everything)).rows
+    [bound] = answer(host, Extend(1, 3, (), (3,), num_endless=1, **everything)).rows
+    assert free.probs[END] > 0.0 == bound.probs[END]
+    assert len(runner.calls) == 2
+    [again] = answer(host, Extend(1, 3, (), (3,), num_endless=1, **everything)).rows
+    assert np.array_equal(again.probs, bound.probs)
+    assert len(runner.calls) == 2, "a row that was given is recalled"
+
+
+@pytest.mark.parametrize("sound", [1, 2, 3])
+def test_draft_ends_before_numbers_that_are_no_distribution(hosts, sound: int) -> None:
+    host, runner = hosts
+    plain = runner.logits
+
+    def logits(ids) -> torch.Tensor:
+        return plain(ids) * (1.0 if len(ids) < 3 + sound else torch.nan)
+
+    runner.logits = logits
+    given = answer(host, Extend(1, 0, (1, 2, 3), (3,), num_endless=9, draft=DRAFT))
+    assert len(given.rows) == sound == len(given.written) + 1
+
+
+def test_scored_rows_end_before_numbers_that_are_no_distribution(hosts) -> None:
+    host, runner = hosts
+    plain = runner.logits
+    runner.logits = lambda ids: plain(ids) * (torch.nan if len(ids) == 4 else 1.0)
+    assert len(answer(host, Extend(1, 0, (1, 2, 3, 4, 5), (3, 4, 5))).rows) == 1
+    [failed] = host.extend([Extend(2, 0, (1, 2, 3, 4, 5), (4, 5))]).answers
+    assert not isinstance(failed, Answer) and "'m'" in str(failed)
