@@ -30,7 +30,7 @@ check: setup
 	$(ENV) $(BIN)/python -m pytest -q --deselect tests/test_architecture.py
 
 bench: setup
-	$(ENV) $(BIN)/python -m benchmarks.ratio_bench
+	$(ENV) $(BIN)/python -m benchmarks
 
 evaluate: setup
 	$(ENV) $(BIN)/python -m demo.evaluate --part test

@@ -1,20 +1,21 @@
-"""Llamas of a chosen size with random weights and 32k-token byte-level vocabularies, on disk.
+"""Llamas of a chosen size with random weights and made-up vocabularies, on disk.
 
 Random weights cost what trained ones cost.  Their distributions are sharpened (the final norm is
 scaled), so that a gate is unsure about as often as the paper's gates are.
 """
 
-import json
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-VOCABULARY = 32_000
-_END = "<|end|>"
+from benchmarks.vocabularies import Vocabulary, make_tokenizer
+
+SHARPNESS = 64.0
+"""With it a random gate's confidence is below 0.5 for about one token in ten."""
+_LOUDNESS = 4.0
+"""Without attention's and the layers' own contributions a step would repeat its token."""
 
 
 @dataclass(frozen=True)
@@ -26,70 +27,87 @@ class Shape:
     heads: int
     feed_forward: int
 
+    @property
+    def layer_parameters(self) -> int:
+        """Of one layer: four projections of attention, three of the feed-forward, two norms."""
+        return self.hidden * (4 * self.hidden + 3 * self.feed_forward + 2)
+
+    def num_parameters(self, vocabulary_size: int) -> int:
+        """Of the whole model; the head is tied to the embeddings."""
+        return self.hidden * (vocabulary_size + 1) + self.layers * self.layer_parameters
+
 
 SHAPES = {
+    "tiny": Shape(hidden=32, layers=2, heads=2, feed_forward=64),
     "15m": Shape(hidden=288, layers=6, heads=6, feed_forward=768),
     "110m": Shape(hidden=768, layers=12, heads=12, feed_forward=2048),
 }
+COMMON = Vocabulary(size=32_000, num_shared=31_000)
+"""What members have that share one vocabulary."""
+OTHER = Vocabulary(size=32_000, num_shared=16_000, seed=1)
+"""Has half of `COMMON` and as much of its own."""
 
 
-def make_random_llama(folder: Path, shape: Shape, seed: int, sharpness: float) -> Path:
+def make_random_llama(
+    folder: Path,
+    shape: Shape,
+    seed: int,
+    vocabulary: Vocabulary = COMMON,
+    sharpness: float = SHARPNESS,
+    max_length: int = 2048,
+) -> Path:
     """Write a model and its tokenizer to a folder, and return it."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary.size,
         hidden_size=shape.hidden,
         intermediate_size=shape.feed_forward,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
-        max_position_embeddings=2048,
+        max_position_embeddings=max_length,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=VOCABULARY - 1,
+        eos_token_id=vocabulary.size - 1,
     )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         model.model.norm.weight.mul_(sharpness)
-        # Without attention's and the layers' own contributions a step would repeat its token.
-        for parameter in model.model.layers.parameters():
-            parameter.mul_(4.0 if parameter.dim() > 1 else 1.0)
+        _raise_voice(model.model.layers)
     model.save_pretrained(folder)
-    _tokenizer(seed).save_pretrained(folder)
+    make_tokenizer(vocabulary).save_pretrained(folder)
     return folder
 
 
-def _tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer.from_str(json.dumps(_definition(seed)))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=_END)
+def _raise_voice(layers: torch.nn.Module) -> None:
+    for parameter in layers.parameters():
+        parameter.mul_(_LOUDNESS if parameter.dim() > 1 else 1.0)
 
 
-def _definition(seed: int) -> dict[str, object]:
-    """A byte-level BPE of all bytes and of words made of syllables, with and without a space."""
-    draw = random.Random(seed)
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    characters = [chr(byte) for byte in printable] + [chr(0x100 + n) for n in range(68)]
-    vocabulary = {character: place for place, character in enumerate(characters)}
-    merges: list[tuple[str, str]] = []
-    while len(vocabulary) < VOCABULARY - 1:
-        word = draw.choice(["\u0120", ""]) + "".join(
-            draw.choice("bcdfghklmnprstvz") + draw.choice("aeiou")
-            for _ in range(draw.choice([1, 2, 2, 3]))
-        )
-        left = word[0]
-        for right in word[1:]:
-            if left + right not in vocabulary and len(vocabulary) < VOCABULARY - 1:
-                vocabulary[left + right] = len(vocabulary)
-                merges.append((left, right))
-            left += right
-            if left not in vocabulary:
-                break
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    end = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {
-        "version": "1.0",
-        "added_tokens": [{"id": VOCABULARY - 1, "content": _END, "special": True, **end}],
-        "pre_tokenizer": {**level, "use_regex": True},
-        "decoder": {**level, "use_regex": True},
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
-    }
+def layers_for(shape: Shape, vocabulary_size: int, num_parameters: int) -> int:
+    """How many layers of a shape's own size make a model of about so many parameters."""
+    missing = num_parameters - shape.num_parameters(vocabulary_size)
+    return shape.layers + round(missing / shape.layer_parameters)
+
+
+def grow_llama(folder: Path, base: Path, layers: int, seed: int, noise: float = 0.0) -> Path:
+    """Write `base` with layers added on top, and return the folder.
+
+    An added layer's output projections have random entries of this standard deviation.  Where
+    `noise` is 0 it adds nothing: the model is the same function at the cost of a larger one.
+    """
+    torch.manual_seed(seed)
+    small = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = LlamaConfig.from_pretrained(base, num_hidden_layers=layers)
+    large = LlamaForCausalLM(config)
+    num_kept = len(small.model.layers)
+    with torch.no_grad():
+        added = large.model.layers[num_kept:]
+        _raise_voice(added)
+        for layer in added:
+            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                projection.weight.normal_(std=noise) if noise else projection.weight.zero_()
+        large.load_state_dict(small.state_dict(), strict=False)
+    large.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder

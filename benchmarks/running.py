@@ -1,0 +1,188 @@
+"""Ensembles that run, on Ray actors with one thread each or in this process; one engine each."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.lineups import Lineup
+from benchmarks.phases import Reading, Split
+from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayConfig
+from gac.config import StrategyConfig as AnyStrategy
+from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
+from gac.decoding.flow import Decide, Strategy
+from gac.decoding.strategies import strategy_maker
+from gac.engine.prompts import build_prompts
+from gac.engine.service import SWITCH_INTERVAL_S
+from gac.engine.startup import make_engine, start_ensemble
+from gac.engine.writer import write
+from gac.members.placement import RayCluster
+
+
+@dataclass(frozen=True)
+class Written:
+    """What some requests at once took: seconds, and shares of their tokens."""
+
+    seconds: float
+    num_tokens: int
+    num_ensembled: int
+
+    @property
+    def ms_per_token(self) -> float:
+        """Milliseconds a token of any request."""
+        return self.seconds * 1000 / self.num_tokens
+
+
+class Running:
+    """One ensemble at work, and the strategy that its next requests follow."""
+
+    def __init__(self, lineup: Lineup, cluster: RayCluster | None, settings: EngineConfig) -> None:
+        self.lineup = lineup
+        members = tuple(MemberConfig(path=str(p), name=n) for n, p in lineup.paths.items())
+        config = Config(
+            members=members, engine=settings, ray=RayConfig(enabled=cluster is not None)
+        )
+        self._started = start_ensemble(config, cluster, lambda name, stage, fraction: None)
+        self.tokenizers = self._started.tokenizers
+        self.ensemble = self._started.ensemble
+        self.use(EveryStepConfig())
+        self.engine = make_engine(self._started, settings, self._start_strategy)
+        self.engine.start()
+
+    def use(self, strategy: AnyStrategy) -> None:
+        """Let the requests from now on follow this strategy."""
+        self._make_strategy = strategy_maker(strategy)
+
+    def _start_strategy(self, members: tuple[str, ...], decide: Decide) -> Strategy:
+        return self._make_strategy(members, decide)
+
+    def prompts(self, place: int) -> dict[str, Prompt]:
+        """Every member's prompt at a place of the line-up's texts."""
+        return self.prompts_for(self.lineup.text(place))
+
+    def prompts_for(self, text: str) -> dict[str, Prompt]:
+        """Every member's prompt for a text."""
+        messages = [{"role": "user", "content": text}]
+        return build_prompts(self.tokenizers, messages, self.lineup.is_templated)
+
+    def requests(self, place: int, count: int, num_tokens: int) -> list[GenerateRequest]:
+        """Requests of forced length on different texts, others at every place."""
+        return [
+            GenerateRequest(
+                f"{place}-{n}", self.prompts(1000 * place + n), num_tokens, ignore_eos=True
+            )
+            for n in range(count)
+        ]
+
+    def write(self, requests: Sequence[GenerateRequest]) -> Written:
+        """Write them all at once."""
+        started = time.perf_counter()
+        ends = [text.finish for text in write(self.engine, requests)]
+        seconds = time.perf_counter() - started
+        num_tokens = sum(end.completion_tokens for end in ends)
+        assert num_tokens == sum(request.max_new_tokens for request in requests)
+        return Written(seconds, num_tokens, sum(end.ensembled_tokens for end in ends))
+
+    def tokens(self, request: GenerateRequest) -> list[TokenEvent]:
+        """The tokens of one request, as they are committed."""
+        events: SimpleQueue[Event] = SimpleQueue()
+        self.engine.submit([request], events.put)
+        tokens = []
+        while isinstance(event := events.get(), TokenEvent):
+            tokens.append(event)
+        if isinstance(event, ErrorEvent):
+            raise event.error
+        return tokens
+
+    def split(self, requests: Sequence[GenerateRequest]) -> Split:
+        """Where the time of their decoding goes, all at once: from when each has begun."""
+        watcher = _Decoding(len(requests), lambda: Reading.of(self.engine))
+        self.engine.submit(requests, watcher.take)
+        watcher.ended.wait()
+        if watcher.error is not None:
+            raise watcher.error
+        first, last = watcher.readings
+        return Split.between(first, last, watcher.num_tokens / len(requests))
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.engine.stop()
+        for member in self.ensemble.members.values():
+            member.close()
+
+
+class _Decoding:
+    """Reads the phases when every request has its first token, and when all have ended."""
+
+    def __init__(self, num_requests: int, read: Callable[[], Reading]) -> None:
+        self.ended = threading.Event()
+        self.readings: list[Reading] = []
+        self.num_tokens = 0
+        self.error: Exception | None = None
+        self._read = read
+        self._num_left = num_requests
+        self._to_begin = num_requests
+        self._begun: set[str] = set()
+
+    def take(self, event: Event) -> None:
+        """Called on the engine's thread."""
+        if isinstance(event, TokenEvent):
+            if self.readings:
+                self.num_tokens += 1
+            self._begun.add(event.request_id)
+            if not self.readings and len(self._begun) == self._to_begin:
+                self.readings.append(self._read())
+            return
+        if isinstance(event, ErrorEvent):
+            self.error = event.error
+        assert isinstance(event, FinishEvent | ErrorEvent)
+        self._num_left -= 1
+        if not self._num_left:
+            self.readings.append(self._read())
+            self.ended.set()
+
+
+class Stage:
+    """Where ensembles run: one Ray for all of them, or this process; ends what it started."""
+
+    def __init__(self, on_ray: bool) -> None:
+        self._on_ray = on_ray
+        self._stack = ExitStack()
+        self._is_first = True
+
+    def __enter__(self) -> "Stage":
+        self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the service does
+        logging.disable(logging.WARNING)
+        self._stack.callback(logging.disable, logging.NOTSET)
+        transformers_logging.disable_progress_bar()
+        self._stack.callback(transformers_logging.enable_progress_bar)
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def start(self, lineup: Lineup, settings: EngineConfig | None = None) -> Running:
+        """An ensemble with its engine, to be used as a context."""
+        return Running(lineup, self._new_cluster(), settings or EngineConfig())
+
+    def _new_cluster(self) -> RayCluster | None:
+        """Each ensemble has its own sockets; the first also starts Ray, and ends it last."""
+        if not self._on_ray:
+            return None
+        cluster = RayCluster(RayConfig())
+        self._stack.callback(cluster.stop)
+        if self._is_first:
+            cluster.start()
+            self._is_first = False
+        return cluster
