@@ -156,12 +156,16 @@ def _by_row(heads: Tensor, batch: Pass) -> Tensor:
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """What the queries [B, Hq, T, D] find, [B*T, Hq*D]."""
+    if queries.shape[2] == 1:
+        # Queries that share keys [B, Hk, longest, D] take the place of positions: read them once.
+        grouped = queries.reshape(len(keys), keys.shape[1], -1, keys.shape[3])
+        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask).flatten(1)
     mixed = F.scaled_dot_product_attention(
         queries,
         keys,
         values,
         attn_mask=mask,
-        is_causal=mask is None and queries.shape[2] > 1,
+        is_causal=mask is None,
         enable_gqa=queries.shape[1] != keys.shape[1],
     )
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
