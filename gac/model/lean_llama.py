@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from gac.model.kv_cache import RowCache
 from gac.model.masks import MaskPlan
 from gac.model.matrices import Matrix, leave_file, side_by_side
+from gac.model.packed import pack
 from gac.model.rotary import RotaryTable, turn
 
 
@@ -68,7 +69,7 @@ class LeanLlama:
             for number, (kind, layer) in enumerate(zip(kinds, inner.layers, strict=True))
         ]
         self._norm: Tensor = inner.norm.weight.data
-        self._head = side_by_side([model.lm_head])
+        self._head = pack(side_by_side([model.lm_head]))
         # Read after the head was stored anew: where they are tied, both are one matrix still.
         self._embeddings: Tensor = inner.embed_tokens.weight.data
         rotary = inner.rotary_emb
