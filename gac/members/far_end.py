@@ -7,17 +7,15 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-
-import zmq
 
 from gac.errors import MemberError
-from gac.members.curve import Keys, guard_server
+from gac.members.ends import Ends
 from gac.members.headers import Header, Kind
 from gac.members.host import MemberHost
-from gac.members.inbox import Frames
 from gac.members.messages import pack_reply, unpack_batch
-from gac.members.transport import Ends
+from gac.members.tcp_wire import FarTcpWire
+from gac.members.unix_wire import FarUnixWire
+from gac.members.wires import FarWire, Message
 
 logger = logging.getLogger(__name__)
 
@@ -34,37 +32,27 @@ class FarEnd:
     def __init__(
         self, host: MemberHost, ends: Ends, on_defect: Callable[[], None] = lambda: None
     ) -> None:
-        """Raises: zmq.ZMQError if the sockets cannot be opened."""
+        """Raises: OSError or zmq.ZMQError if the sockets cannot be opened."""
         self._host = host
         self._epoch = ends.epoch
         self._on_defect = on_defect
-        self._context = zmq.Context()
-        self._incoming = self._context.socket(zmq.PULL)
-        self._outgoing = self._context.socket(zmq.PUSH)
         self._sending = threading.Lock()
         self._ended = threading.Event()
-        self.ends = self._bind(ends)
+        self.ends = ends
+        self._wire: FarWire
+        if ends.path:
+            self._wire = FarUnixWire(ends.path)
+        else:
+            self._wire = tcp = FarTcpWire(ends)
+            self.ends = tcp.ends
         for act, name in ((self._serve, "line"), (self._beat, "heart")):
             threading.Thread(target=act, name=name, daemon=True).start()
-
-    def _bind(self, ends: Ends) -> Ends:
-        """The ends as bound, with the key this end proves itself by where the engine has one."""
-        sockets = [self._incoming, self._outgoing]
-        if ends.engine_key:
-            keys = Keys.make()
-            guard_server(self._context, sockets, keys, ends.engine_key)
-            ends = replace(ends, member_key=keys.public)
-        for opened, endpoint in zip(sockets, (ends.down, ends.up), strict=True):
-            opened.setsockopt(zmq.IPV6, int("[" in endpoint))
-            opened.bind(endpoint)
-        down, up = (opened.getsockopt_string(zmq.LAST_ENDPOINT) for opened in sockets)
-        return replace(ends, down=down, up=up)
 
     def _serve(self) -> None:
         try:
             while True:
-                self._take(self._incoming.recv_multipart())
-        except zmq.ContextTerminated:
+                self._take(self._wire.receive())
+        except EOFError:
             pass
         except Exception:  # the edge of a process: loud, as a silent end would look like a hang
             logger.exception("the line has failed")
@@ -72,46 +60,43 @@ class FarEnd:
         finally:
             self._ended.set()
             with self._sending:
-                self._incoming.close(linger=0)
-                self._outgoing.close(linger=0)
+                self._wire.end()
 
-    def _take(self, frames: Frames) -> None:
+    def _take(self, message: Message) -> None:
         try:
-            header = Header.unpack(frames[0])
+            header = Header.unpack(message[0])
         except ValueError as error:
             logger.warning("not a message: %s", error)
             return
         if header.epoch != self._epoch:
             return
         if header.kind is Kind.RELEASE:
-            self._host.release(json.loads(frames[1]))
+            self._host.release(json.loads(message[1]))
         else:
-            answer = self._answer(header.call, frames[1:])
+            answer = self._answer(header.call, message[1])
             with self._sending:
-                self._outgoing.send_multipart(answer, copy=False)
+                self._wire.send(*answer)
 
-    def _answer(self, call: int, frames: Frames) -> Frames:
+    def _answer(self, call: int, batch: bytes) -> tuple[bytes, bytes]:
         try:
-            reply = self._host.extend(unpack_batch(frames[0]))
-            return [Header(Kind.REPLY, self._epoch, call).pack(), pack_reply(reply)]
+            reply = self._host.extend(unpack_batch(batch))
+            return Header(Kind.REPLY, self._epoch, call).pack(), pack_reply(reply)
         except MemberError as error:
             reason = error.message
         except Exception as error:  # the edge of a process: the engine must hear of it
             logger.exception("a batch failed")
             reason = f"{type(error).__name__}: {error}"
-        return [Header(Kind.ERROR, self._epoch, call).pack(), reason.encode()]
+        return Header(Kind.ERROR, self._epoch, call).pack(), reason.encode()
 
     def _beat(self) -> None:
         beat = Header(Kind.BEAT, self._epoch).pack()
         while not self._ended.wait(BEAT_S):
-            with self._sending:
-                try:
-                    self._outgoing.send(beat, zmq.NOBLOCK)
-                except zmq.Again:
-                    continue  # nobody listens yet, or nobody reads
-                except zmq.ZMQError:
-                    return
+            try:
+                with self._sending:
+                    self._wire.beat(beat)
+            except EOFError:
+                return
 
     def close(self) -> None:
-        """End the threads and close the sockets; waits for the batch at hand."""
-        self._context.term()
+        """End the threads and close the connection; waits for the batch at hand."""
+        self._wire.close()

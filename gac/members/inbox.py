@@ -1,6 +1,6 @@
-"""What an engine waits on: acts for its own thread, and the sockets it hears members through.
+"""What an engine waits on: acts for its own thread, and the wires it hears members through.
 
-One thread waits, and is the only one to touch the sockets; every other may put.  Without sockets a
+One thread waits, and is the only one to touch the wires; every other may put.  Without wires a
 `queue.SimpleQueue` is an inbox.
 """
 
@@ -9,16 +9,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import zmq
 
 from gac.members.loss import GAP_S
+from gac.members.wires import Message, NearWire
 
 Act = Callable[[], None]
-Frames = list[Any]
-Take = Callable[[Frames], None]
+Take = Callable[[Message], None]
 Look = Callable[[float, bool], None]
 """Told the time, and whether nobody had looked for so long that silence means nothing."""
 
@@ -39,22 +40,32 @@ class Inbox(Protocol):
         """The next act.  Raises: queue.Empty if there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A wire, and who is told what it brings, that it has broken, and the time."""
+
+    wire: NearWire
+    take: Take
+    broken: Act
+    look: Look
+
+
 class SocketInbox:
     """An inbox that receives on the thread that waits, so that an answer wakes one thread only.
 
-    What sockets bring goes to the taker each was given with, and may put acts in turn.
+    What a wire brings goes to the taker it was given with, and may put acts in turn.
     """
 
     def __init__(self) -> None:
         self._acts: SimpleQueue[Act] = SimpleQueue()
         self._chores: SimpleQueue[Act] = SimpleQueue()
-        self._takers: dict[Any, tuple[Take, Look | None]] = {}
+        self._listeners: dict[Any, _Listener] = {}  # by what the poller waits on
         self._looked_at = 0.0
         self._bell, self._rope = socket.socketpair()
         self._bell.setblocking(False)
         self._rope.setblocking(False)
         self._poller = zmq.Poller()
-        self._poller.register(self._bell, zmq.POLLIN)
+        self._poller.register(self._bell.fileno(), zmq.POLLIN)
         self._waiter = 0
 
     def put(self, act: Act, /) -> None:
@@ -77,37 +88,41 @@ class SocketInbox:
         self.receive(0.0)
         return self._acts.get_nowait()
 
-    def listen(self, incoming: Any, take: Take, look: Look | None = None) -> None:
-        """Hand over a socket; all that it receives goes to `take`, on the thread that waits.
+    def listen(self, wire: NearWire, take: Take, broken: Act, look: Look) -> None:
+        """Hand over a wire; all that it brings goes to `take`, on the thread that waits.
 
-        `look` is called twice a second, each time after everything that had arrived was taken.
+        `broken` is called once, if the other end has gone.  `look` is called twice a second, each
+        time after everything that had arrived was taken.
         """
-        self._do(lambda: self._add(incoming, take, look))
+        listener = _Listener(wire, take, broken, look)
+        self._do(lambda: self._add(listener))
 
-    def drop(self, *sockets: Any) -> None:
-        """Close sockets, those listened to and others, on the thread that waits."""
-        self._do(lambda: self._drop(sockets))
+    def drop(self, wire: NearWire) -> None:
+        """Close a wire, listened to or not, on the thread that waits."""
+        self._do(lambda: self._drop(wire))
 
     def receive(self, timeout_s: float = LOOK_S) -> None:
         """Take in everything that has arrived; waits a while for something, or for a put."""
         self._do_chores()
-        for ready, _ in self._poller.poll(int(timeout_s * 1000)):
-            if ready in self._takers:
-                self._take_all(ready)
-            else:
+        for each in self._listeners.values():
+            if each.wire.has_backlog:
+                self._poller.register(each.wire.pollable, zmq.POLLIN | zmq.POLLOUT)
+        for ready, events in self._poller.poll(int(timeout_s * 1000)):
+            listener = self._listeners.get(ready)
+            if listener is None:
                 self._bell.recv(4096)
-        now = time.monotonic()
-        if now - self._looked_at >= LOOK_S:
-            was_away = now - self._looked_at > GAP_S
-            self._looked_at = now
-            for _, look in tuple(self._takers.values()):
-                if look is not None:
-                    look(now, was_away)
+                continue
+            if events & zmq.POLLOUT:
+                self._flush(listener.wire)
+            if events & ~zmq.POLLOUT:
+                self._take_all(listener)
+        self._look_around()
 
     def close(self) -> None:
-        """Close all sockets; nobody may wait any more."""
+        """Close all wires; nobody may wait any more."""
         self._do_chores()
-        self._drop(tuple(self._takers))
+        for listener in tuple(self._listeners.values()):
+            self._drop(listener.wire)
         self._bell.close()
         self._rope.close()
 
@@ -126,18 +141,36 @@ class SocketInbox:
             with contextlib.suppress(BlockingIOError, OSError):
                 self._rope.send(b"\0")
 
-    def _add(self, incoming: Any, take: Take, look: Look | None) -> None:
-        self._takers[incoming] = (take, look)
-        self._poller.register(incoming, zmq.POLLIN)
+    def _add(self, listener: _Listener) -> None:
+        self._listeners[listener.wire.pollable] = listener
+        self._poller.register(listener.wire.pollable, zmq.POLLIN)
 
-    def _drop(self, sockets: tuple[Any, ...]) -> None:
-        for each in sockets:
-            if self._takers.pop(each, None) is not None:
-                self._poller.unregister(each)
-            each.close(linger=0)
+    def _drop(self, wire: NearWire) -> None:
+        self._deafen(wire)
+        wire.close()
 
-    def _take_all(self, incoming: Any) -> None:
-        take, _ = self._takers[incoming]
-        with contextlib.suppress(zmq.Again):
-            while True:
-                take(incoming.recv_multipart(zmq.NOBLOCK, copy=False))
+    def _deafen(self, wire: NearWire) -> None:
+        if self._listeners.pop(wire.pollable, None) is not None:
+            self._poller.unregister(wire.pollable)
+
+    def _flush(self, wire: NearWire) -> None:
+        wire.flush()
+        if not wire.has_backlog:
+            self._poller.register(wire.pollable, zmq.POLLIN)
+
+    def _take_all(self, listener: _Listener) -> None:
+        try:
+            for message in listener.wire.read():
+                listener.take(message)
+        except EOFError:
+            self._deafen(listener.wire)
+            listener.broken()
+
+    def _look_around(self) -> None:
+        """Twice a second, have the listeners ask themselves whether they miss something."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_S:
+            was_away = now - self._looked_at > GAP_S
+            self._looked_at = now
+            for listener in tuple(self._listeners.values()):
+                listener.look(now, was_away)

@@ -17,12 +17,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gac.core import Extend
 from gac.errors import GacError, MemberError, MemberLost
+from gac.members.ends import Ends
 from gac.members.far_end import FarEnd
 from gac.members.host import MemberHost
 from gac.members.loader import LoadOrder, MemberLoader, Seat
 from gac.members.loss import GAP_S, SILENCE_S, Loss, hangs
 from gac.members.member import Member, MemberFacts, Reply
-from gac.members.transport import Ends, Exchange, Line
+from gac.members.transport import Exchange, Line
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +220,7 @@ class RaySeedling:
             ends = self._exchange.ends() if self._is_here() else self._exchange.far_ends()
             try:
                 return LineMember(self.name, self._actor, facts, self._exchange, ends)
-            except (zmq.ZMQError, MemberError) as error:
+            except (OSError, zmq.ZMQError, MemberError) as error:
                 logger.warning("%s: no sockets (%s), plain Ray calls instead", self.name, error)
         member = RayMember(self.name, self._actor, facts)
         member.watch_pulse()

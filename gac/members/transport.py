@@ -1,9 +1,9 @@
 """The step's fast path: sockets between the engine and its members.
 
-A plain Ray call to two members costs about as much as a small model's forward pass; ZeroMQ sockets
-a tenth of that.  Ray still places the members and tells when one dies.  On one machine the sockets
-lie in a directory that only this user can enter; across machines they are TCP, encrypted, and each
-end knows the other's key.
+A plain Ray call to two members costs about as much as a small model's forward pass; sockets a tenth
+of that.  Ray still places the members and tells when one dies.  On one machine the sockets lie in a
+directory that only this user can enter; across machines they are TCP, encrypted, and each end knows
+the other's key.
 """
 
 import itertools
@@ -14,41 +14,25 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import zmq
 
 from gac.core import Extend
-from gac.errors import MemberError
-from gac.members.curve import Keys, prove_client
+from gac.errors import MemberError, MemberLost
+from gac.members.curve import Keys
+from gac.members.ends import Ends
 from gac.members.headers import Header, Kind
-from gac.members.inbox import Frames, SocketInbox
+from gac.members.inbox import SocketInbox
 from gac.members.loss import SILENCE_S, Loss, hangs
 from gac.members.member import Reply
 from gac.members.messages import pack_batch, unpack_reply
+from gac.members.tcp_wire import NearTcpWire
+from gac.members.unix_wire import NearUnixWire
+from gac.members.wires import Message, NearWire
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Where one life of a member is asked and answers; the member binds, the engine connects.
-
-    With keys, public ones in Z85, each end proves itself to the other.
-    """
-
-    epoch: int
-    down: str
-    up: str
-    engine_key: bytes = b""
-    member_key: bytes = b""
-
-    def at(self, host: str) -> "Ends":
-        """The ends as TCP on free ports of an address of the member's machine."""
-        endpoint = f"tcp://[{host}]:*" if ":" in host else f"tcp://{host}:*"
-        return replace(self, down=endpoint, up=endpoint)
 
 
 class Line:
@@ -65,24 +49,12 @@ class Line:
         self.ends = ends
         self._epoch = ends.epoch
         self._inbox = exchange.inbox
-        self._outgoing = exchange.context.socket(zmq.PUSH)
-        # Connecting, unlike binding, gives a queue at once: sending never blocks the engine's
-        # thread, not even when the member has died.
-        self._outgoing.setsockopt(zmq.SNDHWM, 0)
-        self._incoming = exchange.context.socket(zmq.PULL)
-        if ends.member_key:
-            prove_client([self._outgoing, self._incoming], exchange.keys, ends.member_key)
-        for opened, endpoint in ((self._outgoing, ends.down), (self._incoming, ends.up)):
-            # What is under way when a connection breaks is lost, so a broken one stays broken: the
-            # silence that follows ends this life, and the next one is told everything anew.
-            opened.setsockopt(zmq.RECONNECT_IVL, -1)
-            opened.setsockopt(zmq.IPV6, int("[" in endpoint))
-            opened.connect(endpoint)
+        self._wire = exchange.wire(ends)
         self._waiting: dict[int, Future[Reply]] = {}
         self._next_call = 0
         self._lost: Exception | None = None
         self._lock = threading.Lock()
-        self._inbox.listen(self._incoming, self._take, self._look)
+        self._inbox.listen(self._wire, self._take, self._broken, self._look)
         loss.when(self._fail)
 
     def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
@@ -96,13 +68,17 @@ class Line:
             call = self._next_call
             self._waiting[call] = future
         header = Header(Kind.EXTEND, self._epoch, call).pack()
-        self._outgoing.send_multipart([header, pack_batch(batch)])
+        self._wire.send(header, pack_batch(batch))
         return future
 
     def release(self, sequences: Iterable[int]) -> None:
         """Tell the member to forget sequences."""
         header = Header(Kind.RELEASE, self._epoch).pack()
-        self._outgoing.send_multipart([header, json.dumps(list(sequences)).encode()])
+        self._wire.send(header, json.dumps(list(sequences)).encode())
+
+    def _broken(self) -> None:
+        """The member's end is closed, which nobody but the end of its process does."""
+        self._loss.happen(MemberLost(f"member {self._name!r} died: it has hung up"))
 
     def _look(self, now: float, was_away: bool) -> None:
         """Judge by silence, but never by what this process itself has slept through."""
@@ -119,10 +95,10 @@ class Line:
         for future in waiting:
             future.set_exception(error)
 
-    def _take(self, frames: Frames) -> None:
+    def _take(self, message: Message) -> None:
         """Take in one message; what does not belong to this life is dropped."""
         try:
-            header = Header.unpack(frames[0].buffer)
+            header = Header.unpack(message[0])
         except ValueError as error:
             logger.warning("member %r sent what is no message: %s", self._name, error)
             return
@@ -134,26 +110,26 @@ class Line:
         if future is None:
             return
         if header.kind is Kind.ERROR:
-            reason = bytes(frames[1].buffer).decode()
+            reason = bytes(message[1]).decode()
             is_named = reason.startswith("member ")
             named = reason if is_named else f"member {self._name!r} failed: {reason}"
             future.set_exception(MemberError(named))
             return
         try:
-            future.set_result(unpack_reply(frames[1].buffer))
-        except (IndexError, msgspec.MsgspecError) as error:
+            future.set_result(unpack_reply(message[1]))
+        except msgspec.MsgspecError as error:
             future.set_exception(MemberError(f"member {self._name!r} cannot be read: {error}"))
 
     def close(self) -> None:
-        """Let go of the sockets."""
-        self._inbox.drop(self._incoming, self._outgoing)
+        """Let go of the connection."""
+        self._inbox.drop(self._wire)
 
 
 class Exchange:
-    """All near ends of a process: one context, one private directory, one inbox."""
+    """All near ends of a process: one private directory, one inbox, one pair of keys."""
 
     def __init__(self) -> None:
-        self.context = zmq.Context()
+        self._context = zmq.Context()
         self.inbox = SocketInbox()
         self._folder = tempfile.TemporaryDirectory(prefix="gac-")
         self._epochs = itertools.count(1)
@@ -162,15 +138,20 @@ class Exchange:
     def ends(self) -> Ends:
         """Addresses for one more life of a member on this machine."""
         epoch = next(self._epochs)
-        stem = Path(self._folder.name) / str(epoch)
-        return Ends(epoch, f"ipc://{stem}.down", f"ipc://{stem}.up")
+        return Ends(epoch, str(Path(self._folder.name) / str(epoch)))
 
     def far_ends(self) -> Ends:
         """For a life of a member on another machine, which adds its addresses and its key."""
-        return Ends(next(self._epochs), "", "", engine_key=self.keys.public)
+        return Ends(next(self._epochs), engine_key=self.keys.public)
+
+    def wire(self, ends: Ends) -> NearWire:
+        """A connection to a member that listens there.  Raises: OSError if it does not."""
+        if ends.path:
+            return NearUnixWire(ends.path)
+        return NearTcpWire(self._context, ends, self.keys)
 
     def close(self) -> None:
         """Close all sockets and remove the directory; nobody may wait at the inbox any more."""
         self.inbox.close()
-        self.context.destroy(linger=0)
+        self._context.destroy(linger=0)
         self._folder.cleanup()

@@ -3,14 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import Empty
 
 import pytest
-import zmq
 
 from gac.members.inbox import SocketInbox
+from gac.members.unix_wire import FarUnixWire, NearUnixWire
 
-Pipe = Callable[[], tuple[zmq.Socket, zmq.Socket]]
+Pipe = Callable[[], tuple[NearUnixWire, FarUnixWire]]
 
 
 @pytest.fixture
@@ -21,20 +22,26 @@ def inbox() -> Iterator[SocketInbox]:
 
 
 @pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    """Makes connected sockets, one that receives and one that sends."""
-    context: zmq.Context = zmq.Context()
-    made: list[zmq.Socket] = []
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    """Makes connected wires; the far one has heard a first message."""
+    made: list[FarUnixWire] = []
 
-    def make() -> tuple[zmq.Socket, zmq.Socket]:
-        receiver, sender = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        receiver.bind(f"inproc://{len(made)}")
-        sender.connect(f"inproc://{len(made)}")
-        made.extend((receiver, sender))
-        return receiver, sender
+    def make() -> tuple[NearUnixWire, FarUnixWire]:
+        path = str(tmp_path / str(len(made)))
+        far = FarUnixWire(path)
+        near = NearUnixWire(path)
+        near.send(b"hello", b"")
+        assert far.receive() == (b"hello", b"")
+        made.append(far)
+        return near, far
 
     yield make
-    context.destroy(linger=0)
+    for far in made:
+        far.end()
+
+
+def nothing(*_: object) -> None:
+    """Nobody minds."""
 
 
 def test_put_of_another_thread_wakes_the_one_that_waits(inbox: SocketInbox) -> None:
@@ -68,25 +75,69 @@ def test_puts_keep_their_order_and_none_is_lost(inbox: SocketInbox) -> None:
 
 def test_everything_that_has_arrived_is_taken_in_at_once(inbox: SocketInbox, pipe: Pipe) -> None:
     heard: list[bytes] = []
-    for receiver, sender in (pipe(), pipe()):
-        inbox.listen(receiver, lambda frames: heard.append(bytes(frames[0])))
+    for near, far in (pipe(), pipe()):
+        inbox.listen(near, lambda message: heard.append(message[1]), nothing, nothing)
         for number in range(5):
-            sender.send(b"%d" % number)
+            far.send(b"n", b"%d" % number)
     inbox.receive(1.0)
     assert sorted(heard) == sorted([b"0", b"1", b"2", b"3", b"4"] * 2)
 
 
 def test_taker_may_put_and_is_answered_in_the_same_turn(inbox: SocketInbox, pipe: Pipe) -> None:
-    receiver, sender = pipe()
+    near, far = pipe()
     done: list[str] = []
-    inbox.listen(receiver, lambda _: inbox.put(lambda: done.append("heard")))
-    sender.send(b"")
+    inbox.listen(near, lambda _: inbox.put(lambda: done.append("heard")), nothing, nothing)
+    far.send(b"", b"")
     inbox.get()()
     assert done == ["heard"]
-    inbox.drop(receiver)
+    inbox.drop(near)
     with pytest.raises(Empty):
         inbox.get_nowait()
-    assert receiver.closed
+    with pytest.raises(EOFError):
+        far.receive()
+
+
+def test_end_of_the_other_side_is_told_once(inbox: SocketInbox, pipe: Pipe) -> None:
+    near, far = pipe()
+    done: list[str] = []
+    inbox.listen(near, lambda _: done.append("heard"), lambda: done.append("broken"), nothing)
+    far.send(b"last", b"words")
+    far.end()
+    for _ in range(3):
+        inbox.receive(0.01)
+    near.send(b"into", b"the void")
+    assert done == ["heard", "broken"]
+    assert not near.has_backlog
+    inbox.drop(near)
+
+
+def test_large_messages_pass_both_ways_without_blocking_the_engine(
+    inbox: SocketInbox, pipe: Pipe
+) -> None:
+    near, far = pipe()
+    large = bytes(range(256)) * 20_000  # many times what a socket holds
+    heard: list[bytes] = []
+    inbox.listen(near, lambda message: heard.append(bytes(message[1])), nothing, nothing)
+    for _ in range(2):
+        near.send(b"question", large)
+    assert near.has_backlog
+    inbox.receive(0.01)
+    assert near.has_backlog, "nobody reads yet"
+
+    def answer() -> None:
+        for _ in range(2):
+            header, body = far.receive()
+            far.send(header, body)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    deadline = time.monotonic() + 10.0
+    while len(heard) < 2 and time.monotonic() < deadline:
+        inbox.receive(0.1)
+    answering.join(10.0)
+    assert heard == [large, large]
+    assert not near.has_backlog
+    inbox.drop(near)
 
 
 def test_put_after_the_end_does_nothing() -> None:

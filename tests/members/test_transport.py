@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from gac.members.loss import Loss
 from gac.members.member import Reply
 from gac.members.messages import pack_batch
 from gac.members.transport import Exchange, Line
+from gac.members.unix_wire import FarUnixWire
 from tests.collect import Running
 from tests.fakes import byte_level_definition, fake_ensemble, prompt_for, unigram_definition
 
@@ -44,11 +46,17 @@ class LineTo(LocalMember):
         super().close()
 
 
+SILENT: list[FarUnixWire] = []
+"""Far ends that nobody serves."""
+
+
 @pytest.fixture
 def exchange():
     exchange = Exchange()
     yield exchange
     exchange.close()
+    while SILENT:
+        SILENT.pop().end()
 
 
 def heard(exchange: Exchange, future: "Future[Reply]") -> Reply:
@@ -102,7 +110,8 @@ def test_error_of_a_batch_comes_back_and_the_next_batch_works(exchange: Exchange
 
 
 def test_lost_member_fails_what_waits_and_what_comes(exchange: Exchange) -> None:
-    line = Line("gone", exchange, exchange.ends(), loss := Loss())
+    far = FarUnixWire((ends := exchange.ends()).path)
+    line = Line("gone", exchange, ends, loss := Loss())
     waiting = line.extend([Extend(1, 0, (1,), (1,))])
     assert not waiting.done()
     loss.happen(MemberLost("member 'gone' died"))
@@ -110,40 +119,48 @@ def test_lost_member_fails_what_waits_and_what_comes(exchange: Exchange) -> None
         with pytest.raises(MemberLost, match="gone"):
             future.result(1)
     line.close()
+    far.end()
+
+
+def test_member_that_hangs_up_is_lost_at_once(exchange: Exchange) -> None:
+    line, told = silent_line(exchange)
+    waiting = line.extend([Extend(1, 0, (1,), (1,))])
+    [far] = SILENT
+    far.end()
+    exchange.inbox.receive(0.1)
+    [error] = told
+    assert "member 'still' died: it has hung up" in error.message
+    with pytest.raises(MemberLost, match="hung up"):
+        waiting.result(0)
+    line.close()
 
 
 def test_closing_leaves_no_thread_and_no_directory() -> None:
     before = threading.active_count()
     exchange = Exchange()
-    folder = exchange.ends().down.removeprefix("ipc://").rsplit("/", 1)[0]
+    folder = Path(exchange.ends().path).parent
+    assert folder.stat().st_mode & 0o777 == 0o700, "others may come in"
     exchange.close()
     assert threading.active_count() == before
-    with pytest.raises(FileNotFoundError):
-        open(folder)
+    assert not folder.exists()
 
 
 def test_garbage_and_messages_of_other_lives_are_dropped(exchange: Exchange) -> None:
     _, _, far = ensembles(exchange)
     member = far.members["ada"]
     ends = member.ends
-    down = exchange.context.socket(zmq.PUSH)
-    down.connect(ends.down)
     stale = Header(Kind.EXTEND, ends.epoch + 7, 1).pack()
     batch = pack_batch([Extend(9, 0, (1,), (1,))])
-    for frames in ([b""], [b"garbage"], [b"\xff" * 13, b"{"], [stale, batch], [stale]):
-        down.send_multipart(frames)
-    heard_by_engine = [
-        [b""],
-        [b"garbage"],
-        [Header(Kind.REPLY, ends.epoch + 7, 1).pack(), b"{}", b""],  # a late answer of another life
-        [Header(Kind.REPLY, ends.epoch, 77).pack(), b"{}", b""],  # to a batch nobody waits for
-    ]
-    for frames in heard_by_engine:
-        member.far._outgoing.send_multipart(frames)
+    for header, body in ((b"", b""), (b"garbage", b""), (b"\xff" * 13, b"{"), (stale, batch)):
+        member.line._wire.send(header, body)
+    late = Header(Kind.REPLY, ends.epoch + 7, 1).pack()  # of another life
+    unasked = Header(Kind.REPLY, ends.epoch, 77).pack()  # to a batch nobody waits for
+    heard(exchange, member.extend([Extend(2, 0, (1, 2), (2,))]))
+    for header in (b"", b"garbage", late, unasked):
+        member.far._wire.send(header, b"{}")
     [answer] = heard(exchange, member.extend([Extend(1, 0, (1, 2), (2,))])).answers
     assert len(answer.rows) == 1
     assert 9 not in member._host._runner.told
-    down.close(linger=0)
     for each in far.members.values():
         each.close()
 
@@ -155,7 +172,7 @@ def test_batch_that_cannot_be_read_is_answered_with_an_error(exchange: Exchange)
     heard(exchange, future)
     unreadable: Future[Reply] = Future()
     member.line._waiting[99] = unreadable
-    member.line._outgoing.send_multipart([Header(Kind.EXTEND, member.ends.epoch, 99).pack(), b"{"])
+    member.line._wire.send(Header(Kind.EXTEND, member.ends.epoch, 99).pack(), b"{")
     with pytest.raises(MemberError, match="member 'ada' failed: "):
         heard(exchange, unreadable)
     for each in far.members.values():
@@ -176,10 +193,13 @@ def test_defect_of_the_far_loop_ends_it_and_stops_the_heart(exchange: Exchange) 
 
 
 def silent_line(exchange: Exchange) -> tuple[Line, list[GacError]]:
+    """A line to somebody who listens and never answers."""
     told: list[GacError] = []
     loss = Loss()
     loss.when(told.append)
-    return Line("still", exchange, exchange.ends(), loss), told
+    ends = exchange.ends()
+    SILENT.append(FarUnixWire(ends.path))
+    return Line("still", exchange, ends, loss), told
 
 
 def test_silence_is_a_hang_but_not_where_the_engine_itself_slept(exchange: Exchange) -> None:
@@ -202,14 +222,19 @@ def test_silence_is_a_hang_but_not_where_the_engine_itself_slept(exchange: Excha
 
 def test_look_that_comes_late_counts_as_absence(exchange: Exchange, monkeypatch) -> None:
     looks: list[bool] = []
-    receiver = exchange.context.socket(zmq.PULL)
-    exchange.inbox.listen(receiver, lambda _: None, lambda now, was_away: looks.append(was_away))
+    far = FarUnixWire((ends := exchange.ends()).path)
+
+    def look(now: float, was_away: bool) -> None:
+        looks.append(was_away)
+
+    exchange.inbox.listen(exchange.wire(ends), lambda _: None, lambda: None, look)
     clock = [1000.0]
     monkeypatch.setattr("gac.members.inbox.time.monotonic", lambda: clock[0])
     for later in (0.0, 0.6, 0.1, 0.6, 30.0, 0.6):
         clock[0] += later
         exchange.inbox.receive(0.0)
     assert looks == [True, False, False, True, False]
+    far.end()
 
 
 def test_beating_member_is_heard_while_nothing_is_asked(exchange: Exchange) -> None:
