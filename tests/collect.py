@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, TokenEvent
-from gac.engine.engine import Engine, EngineLimits
+from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
+from gac.engine.limits import EngineLimits
 from gac.engine.opening import MakeStrategy
 from gac.engine.speculation import Speculation
 from gac.members.inbox import Inbox

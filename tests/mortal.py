@@ -26,9 +26,11 @@ class MortalMember:
         self.facts: MemberFacts = member.facts
         self.loss = Loss()
         self.is_lost = False
+        self.asked: Sequence[Extend] = ()
 
     def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
         future: Future[Reply] = Future()
+        self.asked = batch
         self._on_extend(self)
         if self.is_lost:
             future.set_exception(MemberLost(f"member {self.name!r} died"))

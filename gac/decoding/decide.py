@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gac.core import Pick, Row, Sampling
 from gac.decoding.combine import combine, owners
+from gac.decoding.greedy import clear_winner
 from gac.decoding.sampling import pick_token
 from gac.decoding.support import TokenOrder
 
@@ -23,6 +24,10 @@ class Decider:
         What is picked from some entries is what all entries would give.
         """
         position = rows[0].position
+        if self.sampling.temperature == 0.0:
+            winner = clear_winner(rows, self.weights)
+            if winner is not None:
+                return Pick(position, *winner)
         token = pick_token(combine(rows, self.weights), self.sampling, position, self.order)
         if token is None:
             return None

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from collections.abc import Sequence as Many
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
 from gac.engine.admission import Admission
 from gac.engine.ensemble import Ensemble
+from gac.engine.limits import EngineLimits
 from gac.engine.metrics import Metrics
 from gac.engine.opening import MakeStrategy, Opening
 from gac.engine.roster import Roster
@@ -33,16 +33,6 @@ logger = logging.getLogger(__name__)
 
 Revive = Callable[["Engine", Member, GacError], None]
 """Has a lost member started again; the engine is then told `welcome` or `give_up`."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """How much runs at once: sequences, those that may wait, new ids in one batch; see config."""
-
-    max_sequences: int = 64
-    max_queued: int = 1024
-    max_batch_tokens: int = 2048
-    prefill_chunk: int | None = None
 
 
 class Engine:
@@ -280,8 +270,9 @@ class Engine:
         """A member is lost: what it was told is forgotten, what it was asked is asked again."""
         if not self._roster.leave(member):
             return
-        for sequence in self._by_id.values():
-            sequence.forget_member(member.name)
+        for sequence in list(self._by_id.values()):
+            if sequence.lose_member(member.name) >= self._limits.max_losses:
+                self._fail(sequence, error)  # it may well be what the member dies of
         if self._revive is not None and self.broken is None:
             self._revive(self, member, error)
         else:

@@ -55,6 +55,7 @@ class Sequence:
         self._ahead = Ahead(request, self._told, limits, drafts)
         self._step: Query | Completion | None = None
         self._asked: set[str] = set()
+        self._num_losses = 0
         prompt_tokens = {name: context.num_prompt_ids for name, context in contexts.items()}
         self._text = Text(request, prompt_tokens, emit)
 
@@ -152,10 +153,12 @@ class Sequence:
         for told in self._told.values():
             told.forget()
 
-    def forget_member(self, member: str) -> None:
-        """After a member was lost: it knows nothing, and no answer of it is on its way."""
+    def lose_member(self, member: str) -> int:
+        """After a member was lost, which knows nothing any more: how many were at work on this."""
         if member in self._told:
+            self._num_losses += self._told[member].is_asked
             self._told[member].forget()
+        return self._num_losses
 
     # What the strategy does
 

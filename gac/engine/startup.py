@@ -10,8 +10,9 @@ from typing import Protocol
 
 from gac.config import Config, EngineConfig
 from gac.decoding.support import TokenOrder
-from gac.engine.engine import Engine, EngineLimits, Revive
+from gac.engine.engine import Engine, Revive
 from gac.engine.ensemble import Ensemble
+from gac.engine.limits import EngineLimits
 from gac.engine.opening import MakeStrategy
 from gac.engine.speculation import speculation_for
 from gac.errors import MemberError

@@ -6,8 +6,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gac.core import Entries, Row, Sampling, dense_entries
+from gac.decoding.combine import combine, owners
 from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit
+from gac.decoding.greedy import clear_winner
+from gac.decoding.sampling import pick_token
 from gac.decoding.support import TokenOrder
 from gac.engine.completion import complete
 
@@ -73,6 +76,26 @@ def test_sparse_pick_is_the_dense_pick_or_none(rows, sampling, size, seed) -> No
     assert picked is None or picked == expected
     if wanted.dense:
         assert picked == expected
+
+
+@SETTINGS
+@given(dense_rows(), st.integers(1, SIZE), st.integers(0, 5))
+def test_short_way_to_the_winner_ends_where_the_long_one_does(rows, size, seed) -> None:
+    weights = {"a": 0.5, "b": 0.3, "c": 0.2}
+    for some in (rows, [cut(row, size) for row in rows]):
+        short = clear_winner(some, weights)
+        token = pick_token(combine(some, weights), Sampling(), 7, order_of(seed))
+        if short is not None:
+            assert token is not None
+            assert short == (token, owners(some, weights, token))
+
+
+def test_short_way_is_taken_where_rows_are_as_models_give_them() -> None:
+    rows = [cut(peaked("a", 3), 8), cut(peaked("b", 4), 8)]
+    assert clear_winner(rows, {"a": 0.6, "b": 0.4}) == (3, ("a",))
+    ids = np.array([5, 6], dtype=np.int32)
+    tie = Row("a", 0, Entries(ids, np.array([0.4, 0.4], dtype=np.float32), 0.1))
+    assert clear_winner([tie], {"a": 1.0}) is None
 
 
 def peaked(member: str, top: int, rest: float = 0.1) -> Row:

@@ -11,7 +11,7 @@ from gac.config import EveryStepConfig
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
 from gac.decoding.flow import Commit, Query
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import EngineLimits
+from gac.engine.limits import EngineLimits
 from gac.engine.writer import write
 from gac.errors import (
     EngineOverloaded,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import EngineLimits
+from gac.engine.limits import EngineLimits
 from gac.model.listing import ROW_SIZE
 from tests.collect import Running, Written
 from tests.fakes import (

@@ -9,15 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gac.core import ErrorEvent
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import Engine, EngineLimits
+from gac.engine.engine import Engine
+from gac.engine.limits import EngineLimits
 from gac.engine.restart import MAX_RESTARTS
 from gac.engine.service import Service, State
 from gac.engine.startup import Started
 from gac.errors import MemberError
 from tests.client import Answer, generate, get, one
 from tests.collect import Written
-from tests.engine.test_neighbours import SPECS, STRATEGIES, alone, members, request_of
+from tests.engine.test_neighbours import (
+    EVERY_STEP,
+    SPECS,
+    STRATEGIES,
+    alone,
+    members,
+    request_of,
+    said,
+)
+from tests.engine.test_neighbours import LONG as SPEC
 from tests.fake_service import fake_config, fakes_for, serving, until
 from tests.mortal import Lives, MortalMember, MortalSeedling
 
@@ -61,7 +72,7 @@ def test_texts_are_the_same_however_often_members_are_lost(
         threading.Timer(away_s, bring_back).start() if away_s else bring_back()
 
     lives = Lives(members(max_kv_tokens=kv_tokens), on_extend)
-    limits = EngineLimits(max_sequences=max_sequences, max_batch_tokens=max_batch_tokens)
+    limits = EngineLimits(max_sequences, max_batch_tokens=max_batch_tokens, max_losses=100)
     engine = Engine(lives.ensemble, strategy_maker(strategy), limits, revive=revive)
     engine.start()
     written = [Written() for _ in specs]
@@ -72,10 +83,38 @@ def test_texts_are_the_same_however_often_members_are_lost(
     engine.stop()
     lives.close()
     for spec, each in zip(specs, written, strict=True):
-        text, reason, tokens = alone(spec, strategy)
-        assert (each.text, each.finish.reason, each.token_bytes) == (text, reason, tokens)
+        assert said(each) == said(alone(spec, strategy))
     for runner in lives.runners.values():
         assert not runner.told, "a member still remembers a sequence"
+
+
+def test_request_that_kills_its_member_is_not_tried_for_ever() -> None:
+    """And those beside it, which may have met both deaths, get their texts when they come again."""
+    num_deaths = 0
+
+    def on_extend(member: MortalMember) -> None:
+        nonlocal num_deaths
+        if member.name == "ada" and any(item.sequence == 1 for item in member.asked):
+            num_deaths += 1
+            member.die()
+
+    def revive(engine: Engine, member: MortalMember, error: Exception) -> None:
+        engine.welcome(lives.next_life(member.name))
+
+    lives = Lives(members(), on_extend)
+    engine = Engine(lives.ensemble, strategy_maker(EVERY_STEP), revive=revive)
+    engine.start()
+    poison, later = Written(), Written()
+    engine.submit([request_of(lives, SPEC, "poison")], poison.take)
+    assert poison.done.wait(60), "the engine hangs"
+    engine.submit([request_of(lives, SPEC, "later")], later.take)
+    assert later.done.wait(60), "the engine hangs"
+    engine.stop()
+    lives.close()
+    assert isinstance(poison.end, ErrorEvent)
+    assert "member 'ada' died" in str(poison.end.error)
+    assert num_deaths == EngineLimits().max_losses
+    assert said(later) == said(alone(SPEC, EVERY_STEP))
 
 
 Mortal = tuple[Service, Lives]

@@ -10,8 +10,8 @@ import torch
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Extend, GenerateRequest
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import EngineLimits
 from gac.engine.ensemble import CPU_CATCH_UP_IDS, CPU_PREFILL_IDS
+from gac.engine.limits import EngineLimits
 from gac.engine.scheduler import DECODE_IDS
 from tests.collect import Running, Written
 from tests.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for

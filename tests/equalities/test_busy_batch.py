@@ -12,7 +12,7 @@ import torch
 from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 from gac.core import Extend, FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import EngineLimits
+from gac.engine.limits import EngineLimits
 from tests.collect import Running, Written
 from tests.equalities.oracle import Oracle, check_text, tokens_of
 from tests.fakes import (

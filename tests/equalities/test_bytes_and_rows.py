@@ -12,8 +12,9 @@ import pytest
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Answer, Entries, Event, Extend, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.strategies import strategy_maker
-from gac.engine.engine import Engine, EngineLimits
+from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
+from gac.engine.limits import EngineLimits
 from gac.engine.speculation import Speculation
 from gac.engine.told import Told
 from gac.errors import GacError
