@@ -44,8 +44,8 @@ class Ahead:
 
     @property
     def reach(self) -> int:
-        """The most tokens that anybody gets ahead."""
-        return max(RUN_AHEAD, self._drafts.shared.max_tokens if self._drafts else 0)
+        """The most ids that anybody gets ahead: those who score may need several for a token."""
+        return max(RUN_AHEAD, 2 * self._drafts.shared.max_tokens if self._drafts else 0)
 
     def begin(self, query: Query, num_tokens: int, endless: bool) -> None:
         """A query opens: where all members are asked and the draft is used up, begin another.
@@ -85,7 +85,7 @@ class Ahead:
         drafted = [spelled[own_id] for own_id in self._told[drafter].ahead]
         context = self._told[member].context
         room = self._limits[member] - len(context.ids) - 1
-        return scored_ids(context, drafted, min(budget, room))
+        return scored_ids(context, drafted, min(budget, room, self.reach))
 
     def commit(self, token: bytes, owners: tuple[str, ...]) -> None:
         """Take a token into every context, and note whether it was the one drafted."""

@@ -113,6 +113,7 @@ def _ask(sequences: Iterable[Sequence], member: str, max_ids: int, batch: Batch)
         if max_ids <= 0:
             break
         missing = sequence.num_missing(member)
-        batch.append((sequence, sequence.ask(member, max_ids)))
-        max_ids = max(0, max_ids - missing)
+        item = sequence.ask(member, max_ids)
+        batch.append((sequence, item))
+        max_ids = max(0, max_ids - max(missing, len(item.tail)))  # a draft to score comes on top
     return max_ids

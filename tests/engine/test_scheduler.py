@@ -14,8 +14,15 @@ from gac.engine.ensemble import CPU_CATCH_UP_IDS, CPU_PREFILL_IDS
 from gac.engine.limits import EngineLimits
 from gac.engine.scheduler import DECODE_IDS
 from tests.collect import Running, Written
-from tests.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for
+from tests.fakes import (
+    EagerSpeculation,
+    FakeEnsemble,
+    byte_level_definition,
+    fake_ensemble,
+    prompt_for,
+)
 
+BYTES = byte_level_definition([])
 DEFINITIONS = {"gate": byte_level_definition(["th"]), "other": byte_level_definition(["he"])}
 
 
@@ -159,3 +166,23 @@ def test_idle_supporter_catches_up_in_parts_while_others_decode() -> None:
     fakes.close()
     told = [extend for call in fakes.runners["other"].calls for extend in call]
     assert max(len(extend.tail) for extend in told) == 30
+
+
+def test_drafts_to_score_count_as_new_ids() -> None:
+    """A verifier that spells each drafted token with many ids takes as many of the batch."""
+    long_words = [f"{first}{second}abcd" for first in "bcdfghjklmnpqrst" for second in "aeiouy"]
+    names = {"coarse": byte_level_definition(long_words), "fine": BYTES}
+    fakes = fake_ensemble(names, weights={"coarse": 0.9, "fine": 0.1}, end_bias=-5.0)
+    requests = [
+        GenerateRequest(str(n), prompt_for(fakes, "a" * n), 30, ignore_eos=True)
+        for n in range(1, 4)
+    ]
+    limits = EngineLimits(max_batch_tokens=24)
+    speculation = EagerSpeculation("coarse", 4, list(names), 1e-9)
+    make = strategy_maker(EveryStepConfig())
+    with Running(fakes.ensemble, make, limits, speculation) as running:
+        running.write(requests)
+    fakes.close()
+    calls = fakes.runners["fine"].calls
+    assert any(len(item.positions) > 1 for call in calls for item in call), "nothing was scored"
+    assert all(sum(len(item.tail) for item in call) <= 24 for call in calls)
