@@ -13,7 +13,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.lineups import Lineup
-from benchmarks.phases import Reading, Split
+from benchmarks.phases import Reading, Split, record
 from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayConfig
 from gac.config import StrategyConfig as AnyStrategy
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
@@ -103,6 +103,7 @@ class Running:
 
     def split(self, requests: Sequence[GenerateRequest]) -> Split:
         """Where the time of their decoding goes, all at once: from when each has begun."""
+        record(self.engine)
         watcher = _Decoding(len(requests), lambda: Reading.of(self.engine))
         self.engine.submit(requests, watcher.take)
         watcher.ended.wait()

@@ -17,6 +17,7 @@ from benchmarks import (
     step_bench,
 )
 from benchmarks.alone import Alone
+from benchmarks.phases import Batch, slowest_of_each
 from benchmarks.random_models import SHAPES, grow_llama, layers_for, make_random_llama
 from benchmarks.rounds import alternate, percentile
 from benchmarks.vocabularies import Vocabulary, make_tokenizer, pair_with_union, union_size
@@ -110,3 +111,11 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([float(n) for n in range(1, 101)], 99) == 99.0
     assert percentile([5.0], 99) == 5.0
     assert math.isnan(percentile([], 50))
+
+
+def test_slowest_batch_of_each_step_is_found_and_its_way_counted() -> None:
+    first = [Batch(0.0, 1.0, 0.7, 0.1), Batch(0.0, 1.2, 0.9, 0.0)]
+    second = [Batch(1.3, 2.0, 0.5, 0.1), Batch(1.35, 1.9, 0.2, 0.2)]
+    slowest = slowest_of_each([*second, *first])
+    assert slowest == [first[1], second[0]]
+    assert [batch.transport_s for batch in slowest] == pytest.approx([0.3, 0.1])
