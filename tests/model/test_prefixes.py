@@ -251,7 +251,7 @@ def test_search_among_many_donors_is_quick(tiny: Tiny) -> None:
         lengths = []
         for told in runner._sequences.values():
             pairs = enumerate(zip(told.ids, long, strict=False))
-            lengths.append(next(place for place, (own, other) in pairs if own != other))
+            lengths.append(next((place for place, (own, other) in pairs if own != other), 0))
         return max(lengths)
 
     searched: list[float] = []
