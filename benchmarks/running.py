@@ -17,7 +17,6 @@ from benchmarks.phases import Reading, Split, record
 from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayConfig
 from gac.config import StrategyConfig as AnyStrategy
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
-from gac.decoding.flow import Decide, Strategy
 from gac.decoding.strategies import strategy_maker
 from gac.engine.prompts import build_prompts
 from gac.engine.service import SWITCH_INTERVAL_S
@@ -52,16 +51,13 @@ class Running:
         self._started = start_ensemble(config, cluster, lambda name, stage, fraction: None)
         self.tokenizers = self._started.tokenizers
         self.ensemble = self._started.ensemble
-        self.use(EveryStepConfig())
-        self.engine = make_engine(self._started, settings, self._start_strategy)
+        self._strategy: AnyStrategy = EveryStepConfig()
+        self.engine = make_engine(self._started, settings, strategy_maker(self._strategy))
         self.engine.start()
 
     def use(self, strategy: AnyStrategy) -> None:
         """Let the requests from now on follow this strategy."""
-        self._make_strategy = strategy_maker(strategy)
-
-    def _start_strategy(self, members: tuple[str, ...], decide: Decide) -> Strategy:
-        return self._make_strategy(members, decide)
+        self._strategy = strategy
 
     def prompts(self, place: int) -> dict[str, Prompt]:
         """Every member's prompt at a place of the line-up's texts."""
@@ -76,7 +72,11 @@ class Running:
         """Requests of forced length on different texts, others at every place."""
         return [
             GenerateRequest(
-                f"{place}-{n}", self.prompts(1000 * place + n), num_tokens, ignore_eos=True
+                f"{place}-{n}",
+                self.prompts(1000 * place + n),
+                num_tokens,
+                ignore_eos=True,
+                strategy=self._strategy,
             )
             for n in range(count)
         ]

@@ -6,48 +6,70 @@ and how keys hang together; knows nothing of models, GPUs or ports that exist on
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field
 
-from gac.config_errors import attempt, join, read_section, read_yaml, show
+from gac.config_errors import attempt, read_section, read_yaml, show
+from gac.config_methods import parse_aggregation, parse_strategy
 from gac.errors import ConfigError
+from gac.fields import Probability, Section
+from gac.methods import (
+    AggregationConfig,
+    ArithmeticConfig,
+    CoreConfig,
+    EntropyConfig,
+    EveryStepConfig,
+    GeometricConfig,
+    MinConfig,
+    MixtureConfig,
+    ReplaceConfig,
+    StrategyConfig,
+    ThresholdConfig,
+    UniteConfig,
+)
 from gac.sections import (
     Config,
     EngineConfig,
-    EveryStepConfig,
     MemberConfig,
-    Probability,
     RayConfig,
-    Section,
+    RequestsConfig,
     ServerConfig,
     SpeculationConfig,
-    StrategyConfig,
-    ThresholdConfig,
 )
 
 __all__ = [
+    "AggregationConfig",
+    "ArithmeticConfig",
     "Config",
+    "CoreConfig",
     "EngineConfig",
+    "EntropyConfig",
     "EveryStepConfig",
+    "GeometricConfig",
     "MemberConfig",
+    "MinConfig",
+    "MixtureConfig",
     "RayConfig",
+    "ReplaceConfig",
+    "RequestsConfig",
     "ServerConfig",
     "SpeculationConfig",
     "StrategyConfig",
     "ThresholdConfig",
+    "UniteConfig",
     "describe",
     "load_config",
+    "parse_aggregation",
     "parse_config",
     "parse_strategy",
     "resolve_path",
 ]
 
 _MEMBERS = "CONFIG_API_SERVER"
-_STRATEGIES = "'every_step' or 'threshold'"
 _HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"
 
 
@@ -61,6 +83,7 @@ class _File(Section):
     engine: Any = None
     server: Any = None
     ray: Any = None
+    requests: Any = None
 
 
 def load_config(path: Path) -> Config:
@@ -82,7 +105,8 @@ def parse_config(data: object, source: str, folder: Path) -> Config:
     engine = attempt(problems, _read_engine, data.get("engine"), members)
     server = attempt(problems, read_section, ServerConfig, data.get("server"), "server")
     ray = attempt(problems, read_section, RayConfig, data.get("ray"), "ray")
-    if problems or not (file and strategy and engine and server and ray):
+    requests = attempt(problems, read_section, RequestsConfig, data.get("requests"), "requests")
+    if problems or not (file and strategy and engine and server and ray and requests):
         lines = "\n".join(problems).split("\n")
         raise ConfigError("\n".join(f"{source}: {line}" for line in lines))
     return Config(
@@ -93,30 +117,8 @@ def parse_config(data: object, source: str, folder: Path) -> Config:
         engine=engine,
         server=server,
         ray=ray,
+        requests=requests,
     )
-
-
-def parse_strategy(
-    value: object, members: Sequence[MemberConfig], threshold: float, where: str = "strategy"
-) -> StrategyConfig:
-    """The strategy that a name, an object or None (the default) asks for, among these members.
-
-    `threshold` stands in where a strategy needs one and names none; `where` is the key in errors.
-    """
-    if value is None:
-        has_gate = any(member.priority == "primary" for member in members)
-        value = "threshold" if has_gate else "every_step"
-    fields = {"name": value} if isinstance(value, str) else value
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{where}: {show(value)} is not allowed; must be a name or a mapping")
-    match fields.get("name"):
-        case "every_step":
-            return read_section(EveryStepConfig, fields, where)
-        case "threshold":
-            return _read_threshold(fields, members, threshold, where)
-        case name:
-            key = where if isinstance(value, str) else join(where, "name")
-            raise ConfigError(f"{key}: {show(name)} is not allowed; must be {_STRATEGIES}")
 
 
 def describe(config: Config) -> str:
@@ -186,20 +188,3 @@ def _read_speculation(value: object, members: Sequence[MemberConfig]) -> Specula
         found, allowed = show(speculation.drafter), " or ".join(map(show, names))
         raise ConfigError(f"{where}.drafter: {found} is not allowed; must be {allowed}")
     return speculation
-
-
-def _read_threshold(
-    fields: Mapping[Any, Any], members: Sequence[MemberConfig], threshold: float, where: str
-) -> ThresholdConfig:
-    """Fills in the gate and the threshold, and checks that the gate is one of the members."""
-    # The primary, else the highest score; of equal ones `max` takes the first.
-    gate = max(members, key=lambda m: (m.priority == "primary", m.score), default=None)
-    filled = {"gate": gate.name if gate else "", "threshold": threshold, **fields}
-    strategy = read_section(ThresholdConfig, filled, where)
-    names = [member.name for member in members]
-    if names and strategy.gate not in names:
-        allowed = " or ".join(map(show, names))
-        raise ConfigError(f"{where}.gate: {show(strategy.gate)} is not allowed; must be {allowed}")
-    if len(names) == 1 and strategy.below == "replace":
-        raise ConfigError(f"{where}.below: 'replace' needs a second member, to replace the gate")
-    return strategy

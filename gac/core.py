@@ -12,6 +12,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from gac.methods import StrategyConfig
+
 END = 0
 """The union id that every member's stop ids map to."""
 
@@ -68,7 +70,7 @@ class Pick:
     position: int
     token: int
     owners: tuple[str, ...]
-    """The asked members whose weight x probability of the token is largest; exact ties: all."""
+    """The asked members whose weight x probability of the token is largest; ties: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One text to write: what goes into the engine."""
+    """One text to write: what goes into the engine.
+
+    Those who have a prompt write it.  Without a `strategy`, or without `weights`, the engine's own.
+    """
 
     request_id: str
     prompts: Mapping[str, Prompt]
@@ -152,6 +157,8 @@ class GenerateRequest:
     ignore_eos: bool = False
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    strategy: StrategyConfig | None = None
+    weights: Mapping[str, float] | None = None
 
 
 class FinishReason(StrEnum):

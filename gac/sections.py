@@ -6,18 +6,14 @@ Knows how keys hang together; knows nothing of files, models, GPUs or ports on t
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gac.fields import Count, Flag, OptionalCount, OptionalText, Probability, Section
+from gac.methods import EveryStepConfig, StrategyConfig
 
 _SIZE = r"[0-9]+(\.[0-9]+)? *((?i:[KMG]iB)|[KMGkmg]B)"
-
-# Each field's `description` completes "must be ..." in an error; a Literal speaks for itself.
-Count = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
-OptionalCount = Annotated[int | None, Field(ge=1, description="a whole number, at least 1")]
-OptionalText = Annotated[str | None, Field(min_length=1, description="text (digits in quotes)")]
-Flag = Annotated[bool, Field(description="true or false")]
-Probability = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 
 
 def _check_name(name: str) -> str:
@@ -46,14 +42,6 @@ def _check_max_memory(sizes: Mapping[int | str, str]) -> Mapping[int | str, str]
 MaxMemory = Annotated[Mapping[int | str, str], AfterValidator(_check_max_memory)]
 
 
-class Section(BaseModel):
-    """What all parts of the configuration share: immutable, no conversions, no unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", validate_by_name=True, allow_inf_nan=False
-    )
-
-
 class MemberConfig(Section):
     """One entry of `CONFIG_API_SERVER`; YAML's `weight` (a path or a hub name) is `path` here."""
 
@@ -78,27 +66,6 @@ class MemberConfig(Section):
     revision: OptionalText = None
     trust_remote_code: Flag = False
     max_model_len: OptionalCount = None
-
-
-class EveryStepConfig(Section):
-    """All members are asked at every step."""
-
-    name: Literal["every_step"] = "every_step"
-
-
-class ThresholdConfig(Section):
-    """The gate is asked first; the others only where its confidence is not above the threshold.
-
-    `below` says what then decides: `ensemble` all members, `replace` the others without the gate.
-    """
-
-    name: Literal["threshold"] = "threshold"
-    gate: str = Field(description="the name of a member")
-    threshold: Probability
-    below: Literal["ensemble", "replace"] = "ensemble"
-
-
-StrategyConfig = EveryStepConfig | ThresholdConfig
 
 
 class SpeculationConfig(Section):
@@ -147,6 +114,27 @@ class RayConfig(Section):
     transport: Literal["sockets", "ray"] = "sockets"
 
 
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Wish = Literal["strategy", "threshold", "weights", "aggregation", "members"]
+StrategyName = Literal["every_step", "threshold", "mixture"]
+
+
+class RequestsConfig(Section):
+    """What a request may choose of how its text is written; by default everything."""
+
+    may_choose: Annotated[tuple[Wish, ...], BeforeValidator(_as_tuple)] = Field(
+        default=get_args(Wish),
+        description=f"a list of {', '.join(get_args(Wish))} (or empty)",
+    )
+    strategies: Annotated[tuple[StrategyName, ...], BeforeValidator(_as_tuple)] = Field(
+        default=get_args(StrategyName),
+        description=f"a list of {', '.join(get_args(StrategyName))} (or empty)",
+    )
+
+
 class Config(Section):
     """The whole configuration, resolved; aliases are the keys of the YAML."""
 
@@ -157,6 +145,7 @@ class Config(Section):
     engine: EngineConfig = EngineConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()
+    requests: RequestsConfig = RequestsConfig()
 
     @property
     def weights(self) -> dict[str, float]:

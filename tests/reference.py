@@ -14,6 +14,10 @@ from gac.vocabulary.member_vocabulary import MemberVocabulary
 from gac.vocabulary.retokenize import window_start
 from gac.vocabulary.text_encoder import CannotSpell
 
+Distribution = dict[bytes, float]
+Votes = dict[str, Distribution]
+Aggregate = Callable[[Votes, Mapping[str, float]], tuple[Distribution, Votes]]
+"""Rows by member, and weights that sum to 1 -> the combined distribution, and who votes how."""
 Model = Callable[[Sequence[int]], Sequence[float]]
 """Ids -> probabilities [Vm] after them."""
 END = b""
@@ -83,6 +87,16 @@ class Member:
         self.tail = [*kept, *self.vocabulary.encoder.encode(own_text[offset:])]
 
 
+def arithmetic(rows: Votes, weights: Mapping[str, float]) -> tuple[Distribution, Votes]:
+    """Eq. (3): the weighted mean."""
+    votes = {name: {t: weights[name] * p for t, p in row.items()} for name, row in rows.items()}
+    combined: Distribution = {}
+    for row in votes.values():
+        for token, vote in row.items():
+            combined[token] = combined.get(token, 0.0) + vote
+    return combined, votes
+
+
 def generate(
     members: Mapping[str, Member],
     weights: Mapping[str, float],
@@ -95,8 +109,15 @@ def generate(
     sampling: Sampling | None = None,
     noise: Callable[[int, bytes], float] | None = None,
     min_new_tokens: int = 0,
+    aggregate: Aggregate = arithmetic,
+    anchor: str | None = None,
+    draw: Callable[[int], Sequence[str]] | None = None,
 ) -> tuple[list[bytes], bool]:
-    """The tokens that the ensemble writes, and whether it ended by END."""
+    """The tokens that the ensemble writes, and whether it ended by END.
+
+    `anchor`: where its winner and the ensemble's are prefixes of one another, its own stands.
+    `draw`: the order in which members are drawn for a token, the first of which decides alone.
+    """
     text: list[bytes] = []
     while len(text) < max_new_tokens:
         rows = {
@@ -104,23 +125,27 @@ def generate(
             for name, member in sorted(members.items())
             if not member.abstains
         }
+        if draw is not None:
+            drawn = next(name for name in draw(len(text)) if name in rows)
+            rows = {drawn: rows[drawn]}
         if gate is not None:  # eq. (5)
             if gate in rows and max(rows[gate].values()) > threshold:
                 rows = {gate: rows[gate]}
             elif below == "replace" and len(rows) > 1:
                 rows.pop(gate, None)
         total = sum(weights[name] for name in rows)
-        votes = {n: {t: weights[n] / total * p for t, p in row.items()} for n, row in rows.items()}
-        combined: dict[bytes, float] = {}
-        for row in votes.values():
-            for token, vote in row.items():
-                combined[token] = combined.get(token, 0.0) + vote
+        shares = {name: weights[name] / total for name in rows}
+        combined, votes = (arithmetic if len(rows) == 1 else aggregate)(rows, shares)
         winner = _pick(combined, sampling, noise, len(text))
+        if anchor in rows:
+            own = _pick(rows[anchor], None, None, len(text))
+            if END not in (own, winner) and (own.startswith(winner) or winner.startswith(own)):
+                winner = own
         if winner == END:
             return text, True
         largest = max(row.get(winner, 0.0) for row in votes.values())
         for name, member in members.items():
-            owned = name in votes and votes[name].get(winner, 0.0) == largest
+            owned = name in votes and votes[name].get(winner, 0.0) >= largest * (1.0 - 1e-6)
             member.follow(b"".join(text), winner, owned, rule)
         text.append(winner)
     return text, False

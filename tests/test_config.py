@@ -276,9 +276,42 @@ WRONG_TOP_VALUES = [
     ({"ray": {"address": 6379}}, "ray.address: 6379", "text"),
     ({"ray": []}, "ray: []", "a mapping with the keys enabled, address"),
     ({"strategy": 3}, "strategy: 3", "a name or a mapping"),
-    ({"strategy": "safe"}, "strategy: 'safe'", "'every_step' or 'threshold'"),
-    ({"strategy": {"name": "safe"}}, "strategy.name: 'safe'", "'every_step' or 'threshold'"),
-    ({"strategy": {}}, "strategy.name: null", "'every_step' or 'threshold'"),
+    ({"strategy": "save"}, "strategy: 'save'", "'every_step', 'threshold' or 'mixture'"),
+    ({"strategy": {"name": "save"}}, "strategy.name: 'save'", "'threshold' or 'mixture'"),
+    ({"strategy": {}}, "strategy.name: null", "'threshold' or 'mixture'"),
+    ({"strategy": {"name": ["threshold"]}}, "strategy.name: ['threshold']", "'every_step', "),
+    (
+        {"strategy": {"name": "every_step", "aggregation": "mean"}},
+        "strategy.aggregation: 'mean'",
+        "'arithmetic', 'geometric', 'min', 'unite', 'core', 'entropy' or 'replace'",
+    ),
+    (
+        {"strategy": {"name": "threshold", "aggregation": {"name": "unite", "top_k": 0}}},
+        "strategy.aggregation.top_k: 0",
+        "a whole number, at least 1",
+    ),
+    (
+        {"strategy": {"name": "every_step", "aggregation": {"name": "replace", "by": "cleo"}}},
+        "strategy.aggregation.by: 'cleo'",
+        "'ada' or 'bora'",
+    ),
+    (
+        {"strategy": {"name": "every_step", "conflict_guard": "cleo"}},
+        "strategy.conflict_guard: 'cleo'",
+        "'ada' or 'bora'",
+    ),
+    (
+        {"strategy": {"name": "every_step", "conflict_guard": 1}},
+        "strategy.conflict_guard: 1",
+        "true, false or the name of a member",
+    ),
+    (
+        {"strategy": {"name": "mixture", "aggregation": "min"}},
+        "strategy.aggregation: 'min'",
+        "'arithmetic', which is all a mixture equals",
+    ),
+    ({"requests": {"may_choose": ["seed"]}}, "requests.may_choose: ['seed']", "a list of strategy"),
+    ({"requests": {"strategies": "all"}}, "requests.strategies: 'all'", "a list of every_step"),
     (
         {"strategy": {"name": "threshold", "threshold": float("nan")}},
         "strategy.threshold: nan",
@@ -321,7 +354,7 @@ def test_wrong_value_outside_the_members_is_explained(
         ),
         (
             two(strategy={"name": "every_step", "gate": "ada"}),
-            "strategy.gate: unknown key; known keys: name",
+            "strategy.gate: unknown key; known keys: aggregation, conflict_guard, name",
         ),
         (
             one(quantisation="8bit"),

@@ -1,6 +1,9 @@
-"""Several distributions over the union vocabulary into one, as far as their entries tell."""
+"""Several distributions over the union vocabulary into one, as far as their entries tell.
 
-from collections.abc import Mapping, Sequence
+Their weighted mean is the default; other aggregations are files of their own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +13,17 @@ from gac.core import Row
 
 Floats = NDArray[np.float64]
 
+TIE = 1e-6
+"""Shares of the say that differ by no more, relatively, are equal: the same model computes them a
+little differently in passes of other shapes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The weighted mean of some rows: `ids` int32 [U], each once, with bounds float64 [U].
+    """What some rows combine to: `ids` int32 [U], each once, with bounds float64 [U].
 
-    A listed id's value lies from `low` to `high`, which are equal where every row lists it; no
-    other id has more than `bound`, and all others together have at most `rest`.
+    It need not sum to 1.  A listed id's value lies from `low` to `high`, which are equal where
+    every row lists it; no other id has more than `bound`, all others together at most `rest`.
     """
 
     ids: NDArray[np.int32]
@@ -29,6 +36,24 @@ class Mean:
     def is_complete(self) -> bool:
         """Whether every value is known."""
         return self.high is self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """An aggregation's outcome: a distribution, and the rows and weights that stand behind it."""
+
+    mean: Mean
+    rows: Sequence[Row]
+    weights: Mapping[str, float]
+
+
+Aggregate = Callable[[Sequence[Row], Mapping[str, float]], Vote | None]
+"""Rows of one position, each with a say, in name order -> their vote; None where entries lack."""
+
+
+def arithmetic(rows: Sequence[Row], weights: Mapping[str, float]) -> Vote:
+    """The weighted mean.  Source: GaC (arXiv 2406.12585) section 3.3 eq. (3)."""
+    return Vote(combine(rows, weights), rows, weights)
 
 
 def combine(rows: Sequence[Row], weights: Mapping[str, float]) -> Mean:
@@ -82,10 +107,16 @@ def share_out(rows: Sequence[Row], weights: Mapping[str, float]) -> dict[str, fl
     return {member: weights[member] / total for member in present}
 
 
-def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tuple[str, ...] | None:
-    """The members whose weight x probability of the token is largest; exact ties: all of them.
+def voters(rows: Sequence[Row], weights: Mapping[str, float]) -> list[Row]:
+    """The rows of the members that have a say, in name order."""
+    shares = share_out(rows, weights)
+    return sorted((row for row in rows if shares[row.member] > 0.0), key=lambda row: row.member)
 
-    None where a member that does not list the token might be one.
+
+def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tuple[str, ...] | None:
+    """The members whose weight x probability of the token is largest, to within `TIE`.
+
+    None where a member that does not list the token might be one, or might have the largest.
     """
     shares = share_out(rows, weights)
     votes, largest_unlisted = {}, -1.0
@@ -97,7 +128,7 @@ def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tup
             votes[row.member] = 0.0
         else:
             largest_unlisted = max(largest_unlisted, shares[row.member] * row.entries.bound)
-    largest = max(votes.values(), default=-1.0)
-    if largest <= largest_unlisted:
+    enough = max(votes.values(), default=-1.0) * (1.0 - TIE)
+    if enough <= largest_unlisted:
         return None
-    return tuple(sorted(member for member, vote in votes.items() if vote == largest))
+    return tuple(sorted(member for member, vote in votes.items() if vote >= enough))

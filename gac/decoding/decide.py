@@ -4,19 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gac.core import Pick, Row, Sampling
-from gac.decoding.combine import combine, owners
+from gac.decoding.combine import Aggregate, arithmetic, owners, voters
+from gac.decoding.conflict import ConflictGuard
 from gac.decoding.greedy import clear_winner
-from gac.decoding.sampling import pick_token
+from gac.decoding.sampling import needs_all_entries, pick_token
 from gac.decoding.support import TokenOrder
 
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Combine, then pick: greedy or by one draw from the combined distribution."""
+    """Aggregate, then pick: greedy or by one draw from the combined distribution.
+
+    One row alone is its own distribution, whatever the aggregation; members without weight have no
+    say where another has.  `is_dense` says that the aggregation needs all entries of all rows.
+    """
 
     weights: Mapping[str, float]
     sampling: Sampling
     order: TokenOrder
+    aggregate: Aggregate = arithmetic
+    is_dense: bool = False
+    guard: ConflictGuard | None = None
+
+    @property
+    def needs_all_entries(self) -> bool:
+        """Whether rows of some entries would never do, so that all are to be asked for at once."""
+        return self.is_dense or needs_all_entries(self.sampling)
 
     def __call__(self, rows: Sequence[Row]) -> Pick | None:
         """The pick of these rows, all of one position; None where more entries are needed.
@@ -24,12 +37,19 @@ class Decider:
         What is picked from some entries is what all entries would give.
         """
         position = rows[0].position
-        if self.sampling.temperature == 0.0:
-            winner = clear_winner(rows, self.weights)
+        heard = voters(rows, self.weights)
+        aggregate = self.aggregate if len(heard) > 1 else arithmetic
+        if self.guard is None and aggregate is arithmetic and self.sampling.temperature == 0.0:
+            winner = clear_winner(heard, self.weights)
             if winner is not None:
                 return Pick(position, *winner)
-        token = pick_token(combine(rows, self.weights), self.sampling, position, self.order)
+        vote = aggregate(heard, self.weights)
+        if vote is None:
+            return None
+        token = pick_token(vote.mean, self.sampling, position, self.order)
+        if token is not None and self.guard is not None:
+            token = self.guard.keep(heard, self.weights, token)
         if token is None:
             return None
-        standing = owners(rows, self.weights, token)
+        standing = owners(vote.rows, vote.weights, token)
         return None if standing is None else Pick(position, token, standing)

@@ -7,7 +7,7 @@ Python over two rows of 64 entries takes a third of the time of the calls of num
 from collections.abc import Mapping, Sequence
 
 from gac.core import Row
-from gac.decoding.combine import share_out
+from gac.decoding.combine import TIE, share_out
 
 _MOST = 256
 """Rows with more entries than this are arrays' work."""
@@ -55,7 +55,7 @@ def _owned(
 ) -> tuple[int, tuple[str, ...]] | None:
     """The winner with its owners, as `combine.owners` has them."""
     given = {member: each[winner] for member, each in votes.items() if winner in each}
-    largest = max(given.values())
-    if any(unlisted[member] >= largest for member in votes.keys() - given.keys()):
+    enough = max(given.values()) * (1.0 - TIE)
+    if any(unlisted[member] >= enough for member in votes.keys() - given.keys()):
         return None
-    return winner, tuple(sorted(member for member, vote in given.items() if vote == largest))
+    return winner, tuple(sorted(member for member, vote in given.items() if vote >= enough))

@@ -1,24 +1,97 @@
-"""From a strategy's configuration to its generator."""
+"""From a strategy's configuration to its generator, and to what decides its tokens."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from gac.config import EveryStepConfig, StrategyConfig
+from gac.config import (
+    AggregationConfig,
+    ArithmeticConfig,
+    CoreConfig,
+    EntropyConfig,
+    GeometricConfig,
+    MinConfig,
+    MixtureConfig,
+    StrategyConfig,
+    ThresholdConfig,
+    UniteConfig,
+)
+from gac.core import Sampling
+from gac.decoding.certainty import core, entropy
+from gac.decoding.combine import Aggregate, arithmetic
+from gac.decoding.conflict import ConflictGuard
+from gac.decoding.consensus import geometric, minimum
+from gac.decoding.decide import Decider
 from gac.decoding.every_step import every_step
-from gac.decoding.flow import Decide, Strategy
+from gac.decoding.flow import Strategy
+from gac.decoding.mixture import MemberDraw, mixture
+from gac.decoding.replacement import replace
+from gac.decoding.support import TokenOrder
 from gac.decoding.threshold import threshold_gate, threshold_replace
+from gac.decoding.unite import unite
 
 
-def strategy_maker(config: StrategyConfig) -> Callable[[tuple[str, ...], Decide], Strategy]:
-    """A function that starts the configured strategy for one sequence.
+@dataclass(frozen=True, slots=True)
+class StrategyMaker:
+    """Starts one strategy for sequence after sequence.
 
     Among fewer than two members, or without its gate, every strategy is every-step.
     """
 
-    def make(members: tuple[str, ...], decide: Decide) -> Strategy:
-        if isinstance(config, EveryStepConfig) or config.gate not in members or len(members) < 2:
-            return every_step(members, decide)
-        others = tuple(name for name in members if name != config.gate)
-        gated = threshold_replace if config.below == "replace" else threshold_gate
-        return gated(config.gate, others, config.threshold, decide)
+    config: StrategyConfig
 
-    return make
+    def decider(
+        self,
+        members: tuple[str, ...],
+        weights: Mapping[str, float],
+        sampling: Sampling,
+        order: TokenOrder,
+        tokens: Sequence[bytes],
+    ) -> Decider:
+        """What decides the tokens of a sequence that these members write; `tokens`: the union."""
+        config = self.config
+        if isinstance(config, MixtureConfig) or len(members) < 2:
+            return Decider(weights, sampling, order)
+        anchor = config.gate if isinstance(config, ThresholdConfig) else None
+        anchor = anchor if anchor in members else None
+        guard = None
+        if config.conflict_guard:
+            named = config.conflict_guard if isinstance(config.conflict_guard, str) else anchor
+            guard = ConflictGuard(named, tokens, order)
+        aggregate = _aggregate(config.aggregation, anchor, order)
+        is_dense = isinstance(config.aggregation, CoreConfig | EntropyConfig)
+        return Decider(weights, sampling, order, aggregate, is_dense, guard)
+
+    def __call__(self, members: tuple[str, ...], decide: Decider) -> Strategy:
+        """The strategy of one sequence, not begun."""
+        config = self.config
+        if len(members) >= 2:
+            if isinstance(config, MixtureConfig):
+                return mixture(MemberDraw(members, decide.weights, decide.sampling), decide)
+            if isinstance(config, ThresholdConfig) and config.gate in members:
+                others = tuple(name for name in members if name != config.gate)
+                gated = threshold_replace if config.below == "replace" else threshold_gate
+                return gated(config.gate, others, config.threshold, decide)
+        return every_step(members, decide)
+
+
+strategy_maker = StrategyMaker
+
+
+def _aggregate(config: AggregationConfig, main: str | None, order: TokenOrder) -> Aggregate:
+    """The function that a configured aggregation names."""
+    match config:
+        case ArithmeticConfig():
+            return arithmetic
+        case GeometricConfig():
+            return geometric
+        case MinConfig():
+            return minimum
+        case UniteConfig():
+            return partial(unite, order=order, top_k=config.top_k)
+        case CoreConfig():
+            return partial(core, main=main)
+        case EntropyConfig():
+            return entropy
+        case _:
+            return partial(replace, by=config.by)

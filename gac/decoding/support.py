@@ -87,7 +87,9 @@ def _known(mean: Mean, temperature: float) -> _Known | None:
     top = float(logits.max())
     listed = mean.high[~(exact & (mean.low > limit)) & (mean.high > 0.0)]
     others = float(np.exp(np.log(listed) / temperature - top).sum())
-    if temperature > 1.0:
+    if mean.bound == 0.0:
+        pass  # what no row lists has no probability
+    elif temperature > 1.0:
         others = math.inf  # many tiny probabilities grow without a bound we know
     else:  # a sum of p ** (1 / T), each p at most the bound
         power = math.log(mean.bound) * (1.0 / temperature - 1.0)

@@ -1,18 +1,15 @@
 """From a request to the sequence that writes it."""
 
-from collections.abc import Callable
-
 from gac.core import GenerateRequest
-from gac.decoding.decide import Decider
-from gac.decoding.flow import Decide, Strategy
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
 from gac.engine.text import Emit
 
-MakeStrategy = Callable[[tuple[str, ...], Decide], Strategy]
-"""From the members that take part and a way to decide to the strategy of one sequence."""
+MakeStrategy = StrategyMaker
+"""What starts the strategy of a sequence whose request names none."""
 
 
 class Opening:
@@ -35,16 +32,20 @@ class Opening:
         """A sequence that has not started."""
         ensemble = self._ensemble
         contexts = ensemble.contexts_for(request)
-        decide = Decider(ensemble.weights, request.sampling, ensemble.order)
+        members, tokens = tuple(contexts), ensemble.union.tokens
+        make = self._make_strategy if request.strategy is None else StrategyMaker(request.strategy)
+        weights = ensemble.weights if request.weights is None else request.weights
+        decide = make.decider(members, weights, request.sampling, ensemble.order, tokens)
         self._last_number += 1
         return Sequence(
             self._last_number,
             request,
             contexts,
             ensemble.limits_for(request),
-            ensemble.union.tokens,
-            self._make_strategy(tuple(contexts), decide),
+            tokens,
+            make(members, decide),
             emit,
             self._metrics,
-            drafts_for(self._speculation, tuple(contexts)),
+            drafts_for(self._speculation, members),
+            decide.needs_all_entries,
         )

@@ -13,7 +13,6 @@ from gac.core import (
     Row,
 )
 from gac.decoding.flow import Commit, Query, Rows, Step, Strategy
-from gac.decoding.sampling import needs_all_entries
 from gac.engine.ahead import Ahead
 from gac.engine.completion import Completion, complete
 from gac.engine.metrics import Metrics
@@ -29,7 +28,8 @@ class Sequence:
 
     Once started, it waits for rows of its open step, can go on (every row is there), or has
     finished.  `limits` are the most ids it may have at each member, `tokens` the union vocabulary;
-    `drafts`, where every token is decided by several members, lets one of them write ahead.
+    `drafts`, where every token is decided by several members, lets one of them write ahead;
+    `dense`: rows of some entries would decide nothing.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Sequence:
         emit: Emit,
         metrics: Metrics,
         drafts: Drafts | None = None,
+        dense: bool = False,
     ) -> None:
         self.number = number
         self.request = request
@@ -52,6 +53,7 @@ class Sequence:
         self._tokens = tokens
         self._strategy = strategy
         self._metrics = metrics
+        self._dense = dense
         self._ahead = Ahead(request, self._told, limits, drafts)
         self._step: Query | Completion | None = None
         self._asked: set[str] = set()
@@ -137,7 +139,7 @@ class Sequence:
         assert isinstance(step, Query)
         draft = self._ahead.draft(member, step, self.num_tokens)
         scored = self._ahead.scored(member, budget - told.num_missing)
-        return told.ask(self._num_endless, draft, scored, needs_all_entries(self.request.sampling))
+        return told.ask(self._num_endless, draft, scored, self._dense)
 
     def catch_up(self, member: str, budget: int) -> Extend:
         """The message that tells a member at most `budget` ids more and asks for no row."""

@@ -7,13 +7,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gac.config import EveryStepConfig, ThresholdConfig
+from gac.config import (
+    AggregationConfig,
+    ArithmeticConfig,
+    CoreConfig,
+    EntropyConfig,
+    EveryStepConfig,
+    GeometricConfig,
+    MinConfig,
+    MixtureConfig,
+    ReplaceConfig,
+    ThresholdConfig,
+    UniteConfig,
+)
 from gac.core import FinishReason, GenerateRequest, Sampling
+from gac.decoding.mixture import MemberDraw
 from gac.decoding.sampling import gumbel_noise
 from gac.decoding.strategies import strategy_maker
 from gac.engine.speculation import Speculation
 from gac.model.listing import ROW_SIZE
 from tests import reference
+from tests import reference_aggregations as aggregations
 from tests.collect import Running
 from tests.fakes import (
     EagerSpeculation,
@@ -40,16 +54,34 @@ SAMPLINGS = st.builds(
     min_p=st.sampled_from([0.0, 0.0, 0.1]),
     seed=st.integers(0, 2**64 - 1),
 )
-STRATEGIES = st.one_of(
-    st.just(EveryStepConfig(name="every_step")),
-    st.builds(
-        ThresholdConfig,
-        name=st.just("threshold"),
-        gate=st.just("m0"),
-        threshold=st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]),
-        below=st.sampled_from(["ensemble", "replace"]),
-    ),
+METHODS: dict[str, tuple[AggregationConfig, reference.Aggregate]] = {
+    "arithmetic": (ArithmeticConfig(), reference.arithmetic),
+    "geometric": (GeometricConfig(), aggregations.geometric),
+    "min": (MinConfig(), aggregations.minimum),
+    "unite": (UniteConfig(), aggregations.unite(10)),
+    "unite, 2": (UniteConfig(top_k=2), aggregations.unite(2)),
+    "entropy": (EntropyConfig(), aggregations.entropy),
+    "core": (CoreConfig(), aggregations.core()),
+    "replace": (ReplaceConfig(by="m1"), aggregations.replace("m1")),
+}
+GATES = st.builds(
+    ThresholdConfig,
+    name=st.just("threshold"),
+    gate=st.just("m0"),
+    threshold=st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]),
+    below=st.sampled_from(["ensemble", "replace"]),
 )
+STRATEGIES = st.one_of(st.just(EveryStepConfig()), st.just(MixtureConfig()), GATES, GATES)
+GUARDS = st.sampled_from([False, False, True, "m1"])
+
+
+def anchor_of(strategy, weights: dict[str, float]) -> str:
+    """Who keeps its own winner where the guard is on."""
+    if isinstance(strategy.conflict_guard, str):
+        return strategy.conflict_guard
+    if isinstance(strategy, ThresholdConfig):
+        return strategy.gate
+    return min(weights, key=lambda name: (-weights[name], name))
 
 
 def reference_model(fakes: FakeEnsemble, name: str) -> reference.Model:
@@ -81,10 +113,12 @@ def speculate(drafter: str | None, names: list[str]) -> Speculation | None:
     return None if drafter is None else EagerSpeculation(drafter, 5, names)
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     definitions=st.lists(DEFINITIONS, min_size=1, max_size=3),
     strategy=STRATEGIES,
+    method=st.sampled_from(list(METHODS)),
+    guard=GUARDS,
     sampling=SAMPLINGS,
     rule=st.sampled_from(["canonical", "append"]),
     lead=st.booleans(),
@@ -99,6 +133,8 @@ def speculate(drafter: str | None, names: list[str]) -> Speculation | None:
 def test_engine_writes_what_the_reference_writes(
     definitions,
     strategy,
+    method,
+    guard,
     sampling,
     rule,
     lead,
@@ -135,6 +171,18 @@ def test_engine_writes_what_the_reference_writes(
         sampling=sampling,
     )
     gated = isinstance(strategy, ThresholdConfig) and len(names) > 1
+    is_mixture = isinstance(strategy, MixtureConfig)
+    configured, aggregate = METHODS["arithmetic" if is_mixture else method]
+    if configured.name == "core" and gated:
+        aggregate = aggregations.core("m0")
+    anchor = draw = None
+    if not is_mixture:
+        guard = guard if sampling.temperature == 0.0 else False
+        update = {"aggregation": configured, "conflict_guard": guard}
+        strategy = strategy.model_copy(update=update)
+        anchor = anchor_of(strategy, weights) if guard else None
+    elif len(names) > 1:
+        draw = MemberDraw(tuple(names), weights, sampling).order
     tokens, ended = reference.generate(
         reference_members(fakes, request),
         weights,
@@ -146,6 +194,9 @@ def test_engine_writes_what_the_reference_writes(
         sampling=sampling,
         noise=reference_noise(sampling),
         min_new_tokens=min_new_tokens,
+        aggregate=aggregate,
+        anchor=anchor,
+        draw=draw,
     )
     speculation = speculate(drafter, names)
     with Running(fakes.ensemble, strategy_maker(strategy), None, speculation) as running:

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field, replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gac.config import EveryStepConfig, ThresholdConfig
+from gac.config import (
+    CoreConfig,
+    EntropyConfig,
+    EveryStepConfig,
+    GeometricConfig,
+    MinConfig,
+    MixtureConfig,
+    ReplaceConfig,
+    ThresholdConfig,
+    UniteConfig,
+)
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
 from gac.engine.limits import EngineLimits
@@ -34,7 +44,18 @@ DEFINITIONS = {
 EVERY_STEP = EveryStepConfig()
 GATED = ThresholdConfig(gate="bora", threshold=0.25)
 REPLACED = ThresholdConfig(gate="ada", threshold=0.25, below="replace")
-STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED])
+AGGREGATED = [
+    EveryStepConfig(aggregation=GeometricConfig()),
+    EveryStepConfig(aggregation=MinConfig()),
+    EveryStepConfig(aggregation=UniteConfig()),
+    EveryStepConfig(aggregation=EntropyConfig()),
+    EveryStepConfig(aggregation=ReplaceConfig(by="cleo")),
+    ThresholdConfig(gate="bora", threshold=0.25, aggregation=CoreConfig()),
+    MixtureConfig(),
+]
+GUARDED = EveryStepConfig(aggregation=GeometricConfig(), conflict_guard="ada")
+"""For greedy requests."""
+STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED, *AGGREGATED])
 ALL_ENTRIES = 100_000
 
 
@@ -126,7 +147,7 @@ def said(written: Written) -> tuple[list[bytes], str, FinishReason]:
     return written.token_bytes, written.text, written.finish.reason
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     specs=st.lists(SPECS, min_size=2, max_size=8),
     strategy=STRATEGIES,
@@ -183,7 +204,7 @@ CROWDED = {
 @given(
     specs=st.lists(DRAFTED, min_size=1, max_size=6),
     trio=st.sampled_from(list(TRIOS)),
-    strategy=st.sampled_from([EVERY_STEP, EVERY_STEP, GATED, REPLACED]),
+    strategy=st.sampled_from([*[EVERY_STEP] * 6, GATED, REPLACED, *AGGREGATED]),
     rule=st.sampled_from(["canonical", "append"]),
     drafter=st.sampled_from(list(DEFINITIONS)),
     max_tokens=st.integers(1, 7),
@@ -257,7 +278,46 @@ def test_sequences_are_evicted_and_come_back() -> None:
     assert {one.text for one in written} == {alone(LONG, EVERY_STEP).text}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    specs=st.lists(SPECS, min_size=4, max_size=8),
+    strategies=st.lists(
+        st.sampled_from([EVERY_STEP, GATED, GUARDED, *AGGREGATED]), min_size=8, max_size=8
+    ),
+    weights=st.lists(
+        st.sampled_from([None, {"ada": 0.2, "bora": 0.0, "cleo": 0.8}]), min_size=8, max_size=8
+    ),
+    aborted=st.sets(st.integers(0, 7), max_size=2),
+)
+def test_requests_of_all_strategies_share_batches(specs, strategies, weights, aborted) -> None:
+    """Each writes what it writes alone on an engine whose own strategy and weights are those."""
+    fakes = members(max_kv_tokens=300)
+    specs = [
+        {**spec, "sampling": Sampling()} if strategy is GUARDED else spec
+        for spec, strategy in zip(specs, strategies, strict=False)
+    ]
+    with Running(fakes.ensemble, strategy_maker(REPLACED)) as running:
+        written = []
+        for place, spec in enumerate(specs):
+            request = request_of(fakes, spec, str(place))
+            chosen = {"strategy": strategies[place], "weights": weights[place]}
+            written += running.submit([replace(request, **chosen)])
+            if place in aborted:
+                running.engine.abort(str(place))
+        for one in written:
+            assert one.done.wait(60), "the engine hangs"
+    fakes.close()
+    for place, (spec, one) in enumerate(zip(specs, written, strict=True)):
+        trio = replace(TRIOS["unrelated"], weights=weights[place])
+        other = alone(spec, strategies[place], trio)
+        if one.finish.reason is FinishReason.ABORT:
+            assert place in aborted
+            assert one.token_bytes == other.token_bytes[: len(one.token_bytes)]
+        else:
+            assert said(one) == said(other)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(spec=SPECS, strategy=STRATEGIES, order=st.permutations(list(DEFINITIONS)))
 def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     seeds = {name: place for place, name in enumerate(DEFINITIONS)}

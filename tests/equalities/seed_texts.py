@@ -2,13 +2,39 @@
 
 import json
 
-from gac.config import EveryStepConfig, ThresholdConfig
+from gac.config import (
+    CoreConfig,
+    EntropyConfig,
+    EveryStepConfig,
+    GeometricConfig,
+    MinConfig,
+    MixtureConfig,
+    ReplaceConfig,
+    StrategyConfig,
+    ThresholdConfig,
+    UniteConfig,
+)
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.strategies import strategy_maker
 from tests.collect import Running
 from tests.real_members import DEMO, real_ensemble, real_model
 
 TEXTS = ("What is the capital of France?", "the cat sat", "é 日本\n\n12 👍")
+
+
+def strategies(names: tuple[str, ...]) -> list[StrategyConfig]:
+    """Every strategy and aggregation."""
+    return [
+        EveryStepConfig(),
+        ThresholdConfig(gate=names[0], threshold=0.5),
+        MixtureConfig(),
+        EveryStepConfig(aggregation=GeometricConfig()),
+        EveryStepConfig(aggregation=MinConfig()),
+        EveryStepConfig(aggregation=UniteConfig()),
+        EveryStepConfig(aggregation=CoreConfig()),
+        EveryStepConfig(aggregation=EntropyConfig()),
+        EveryStepConfig(aggregation=ReplaceConfig(by=names[1])),
+    ]
 
 
 def seed_texts() -> list[str]:
@@ -18,20 +44,24 @@ def seed_texts() -> list[str]:
         if not names:
             continue
         models = {name: real_model(name) for name in names}
-        for config in (EveryStepConfig(), ThresholdConfig(gate=names[0], threshold=0.5)):
-            requests = [
-                GenerateRequest(
-                    str(place),
-                    {name: model.prompt(text, place == 0) for name, model in models.items()},
-                    20,
-                    sampling=Sampling(temperature=0.9 * (place > 0), top_p=0.95, seed=place),
-                )
-                for place, text in enumerate(TEXTS)
-            ]
-            with real_ensemble(models) as ensemble:
-                with Running(ensemble, strategy_maker(config)) as running:
-                    written = [running.write([request])[0] for request in requests]
-                given += [ensemble.union.fingerprint, *(one.text for one in written)]
+        with real_ensemble(models) as ensemble:
+            given.append(ensemble.union.fingerprint)
+            with Running(ensemble, strategy_maker(EveryStepConfig())) as running:
+                for config in strategies(names):
+                    for place, text in enumerate(TEXTS):
+                        request = GenerateRequest(
+                            f"{config}-{place}",
+                            {
+                                name: model.prompt(text, place == 0)
+                                for name, model in models.items()
+                            },
+                            20,
+                            sampling=Sampling(
+                                temperature=0.9 * (place > 0), top_p=0.95, seed=place
+                            ),
+                            strategy=config,
+                        )
+                        given += [one.text for one in running.write([request])]
     return given
 
 

@@ -1,0 +1,49 @@
+"""Where two winners are the beginning of one another, the anchor member's stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gac.core import END, Row, Sampling
+from gac.decoding.combine import combine, share_out
+from gac.decoding.sampling import pick_token
+from gac.decoding.support import TokenOrder
+
+GREEDY = Sampling()
+
+
+def leader(rows: Sequence[Row], weights: Mapping[str, float], wanted: str | None) -> str | None:
+    """The member called `wanted` if it gave a row; without a wish, the one of the highest weight.
+
+    Of equal weights the first name leads, so that the order of the configuration changes nothing.
+    """
+    if wanted is not None:
+        return wanted if any(row.member == wanted for row in rows) else None
+    shares = share_out(rows, weights)
+    return min(shares, key=lambda name: (-shares[name], name))
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictGuard:
+    """The prefix-conflict guard: `Inc` and `Incorrect` are one wish, cut differently.
+
+    `tokens` are the union's, by id; without an `anchor` it is the member of the highest weight.
+    An anchor that gives no row guards nothing, and END conflicts with no token.  Greedy only.
+    Source: CoRE (arXiv 2510.13855), the authors' code; "GaC", "UniTE" there are used with it, too.
+    """
+
+    anchor: str | None
+    tokens: Sequence[bytes]
+    order: TokenOrder
+
+    def keep(self, rows: Sequence[Row], weights: Mapping[str, float], token: int) -> int | None:
+        """The ensemble's token or the anchor's own; None where its entries do not prove it."""
+        anchor = leader(rows, weights, self.anchor)
+        own = next((row for row in rows if row.member == anchor), None)
+        if own is None:
+            return token
+        favourite = pick_token(combine([own], weights), GREEDY, own.position, self.order)
+        if favourite is None or END in (favourite, token):
+            return None if favourite is None else token
+        spelled, wished = self.tokens[token], self.tokens[favourite]
+        is_conflict = spelled.startswith(wished) or wished.startswith(spelled)
+        return favourite if is_conflict else token

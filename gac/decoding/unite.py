@@ -1,0 +1,58 @@
+"""Only what some member has among its best tokens is weighed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gac.core import Entries, Row
+from gac.decoding.combine import Floats, Mean, Vote, share_out
+from gac.decoding.support import TokenOrder
+
+
+def unite(
+    rows: Sequence[Row], weights: Mapping[str, float], order: TokenOrder, top_k: int
+) -> Vote | None:
+    """The weighted mean over the union of each member's `top_k` most probable tokens.
+
+    Source: UniTE (arXiv 2410.03777) section 3.2, on whole tokens' true probabilities: where the
+    paper gives a token that a member lacks the logit of its first piece, and applies a softmax to
+    the candidates alone, its probability here is 0, and others keep theirs of the full softmax.
+    None where a row does not list its best tokens, or a candidate of another's.
+    """
+    best = [_best(row.entries, order, top_k) for row in rows]
+    found = [ids for ids in best if ids is not None]
+    if len(found) < len(rows):
+        return None
+    ids = np.unique(np.concatenate(found))
+    shares, total = share_out(rows, weights), np.zeros(ids.size)
+    for row in rows:
+        probs = _looked_up(row.entries, ids)
+        if probs is None:
+            return None
+        total += shares[row.member] * probs
+    return Vote(Mean(ids, total, total, 0.0, 0.0), rows, weights)
+
+
+def _best(entries: Entries, order: TokenOrder, top_k: int) -> NDArray[np.int32] | None:
+    """The ids of the most probable tokens, ties at the last place by bytes; None if not proved."""
+    sure = np.flatnonzero(entries.probs > entries.bound)
+    if sure.size < top_k and not entries.is_complete:
+        return None
+    ids, probs = entries.ids[sure], entries.probs[sure]
+    if sure.size <= top_k:
+        return ids
+    near = np.flatnonzero(probs >= np.partition(probs, -top_k)[-top_k])
+    return ids[near[np.lexsort((order.rank[ids[near]], -probs[near]))[:top_k]]]
+
+
+def _looked_up(entries: Entries, ids: NDArray[np.int32]) -> Floats | None:
+    """A row's probabilities of some ids; None where it does not tell."""
+    by_id = np.argsort(entries.ids)
+    listed = entries.ids[by_id]
+    at = np.minimum(np.searchsorted(listed, ids), listed.size - 1)
+    is_listed = listed[at] == ids
+    if not (entries.is_complete or is_listed.all()):
+        return None
+    probs: Floats = np.where(is_listed, entries.probs[by_id][at].astype(np.float64), 0.0)
+    return probs
