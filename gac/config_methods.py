@@ -27,6 +27,18 @@ Fields = Mapping[Any, Any]
 Joint = TypeVar("Joint", bound=Together)
 
 
+STRATEGIES = ("every_step", "threshold", "mixture")
+AGGREGATIONS: dict[str, type[AggregationConfig]] = {
+    "arithmetic": ArithmeticConfig,
+    "geometric": GeometricConfig,
+    "min": MinConfig,
+    "unite": UniteConfig,
+    "core": CoreConfig,
+    "entropy": EntropyConfig,
+    "replace": ReplaceConfig,
+}
+
+
 def parse_strategy(
     value: object, members: Members, threshold: float, where: str = "strategy"
 ) -> StrategyConfig:
@@ -37,7 +49,7 @@ def parse_strategy(
     if value is None:
         has_gate = any(member.priority == "primary" for member in members)
         value = "threshold" if has_gate else "every_step"
-    match fields := _named(value, _STRATEGIES, where):
+    match fields := _named(value, STRATEGIES, where):
         case {"name": "threshold"}:
             return _read_threshold(fields, members, threshold, where)
         case {"name": "mixture"}:
@@ -56,26 +68,14 @@ def parse_aggregation(
     """
     if value is None:
         return ArithmeticConfig()
-    fields = _named(value, _AGGREGATIONS, where)
+    fields = _named(value, AGGREGATIONS, where)
     if fields["name"] == "replace":
         others = [member for member in members if member.name != gate] or list(members)
         best = max(others, key=lambda member: member.score, default=None)
         replacing = read_section(ReplaceConfig, {"by": best.name if best else "", **fields}, where)
         _check_member(replacing.by, members, join(where, "by"))
         return replacing
-    return read_section(_AGGREGATIONS[fields["name"]], fields, where)
-
-
-_STRATEGIES = ("every_step", "threshold", "mixture")
-_AGGREGATIONS: dict[str, type[AggregationConfig]] = {
-    "arithmetic": ArithmeticConfig,
-    "geometric": GeometricConfig,
-    "min": MinConfig,
-    "unite": UniteConfig,
-    "core": CoreConfig,
-    "entropy": EntropyConfig,
-    "replace": ReplaceConfig,
-}
+    return read_section(AGGREGATIONS[fields["name"]], fields, where)
 
 
 def _named(value: object, known: Iterable[str], where: str) -> Fields:

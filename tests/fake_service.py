@@ -42,9 +42,9 @@ STRICT = (
 TEMPLATES: dict[str, str | None] = {"ada": PLAIN, "bora": STRICT}
 
 
-def fake_config(**sections: Any) -> Config:
-    """A configuration of two members that are never loaded from their paths."""
-    members = [{"weight": f"fakes/{name}", "name": name} for name in DEFINITIONS]
+def fake_config(names: Sequence[str] = tuple(DEFINITIONS), **sections: Any) -> Config:
+    """A configuration of two members, or of these, that are never loaded from their paths."""
+    members = [{"weight": f"fakes/{name}", "name": name} for name in names]
     data = {"CONFIG_API_SERVER": members, "ray": {"enabled": False}, **sections}
     return parse_config(data, "fake.yaml", Path())
 
@@ -75,13 +75,14 @@ def _before(runner: HashRunner, act: Any) -> None:
 def fakes_for(
     config: Config | None = None,
     templates: Mapping[str, str | None] = TEMPLATES,
+    definitions: Mapping[str, str] = DEFINITIONS,
     **changes: Any,
 ) -> Fakes:
     """A service over hash members; `changes` go to `fake_ensemble`."""
-    members = fake_ensemble(DEFINITIONS, **changes)
+    members = fake_ensemble(definitions, **changes)
     tokenizers = {
-        name: _tokenizer(members, name, definition, templates[name])
-        for name, definition in DEFINITIONS.items()
+        name: _tokenizer(members, name, definition, templates.get(name))
+        for name, definition in definitions.items()
     }
     started = Started(members.ensemble, tokenizers)
     return Fakes(Service(config or fake_config(), lambda *_: started), members)

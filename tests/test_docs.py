@@ -11,10 +11,14 @@ from gac.config import (
     EveryStepConfig,
     MemberConfig,
     RayConfig,
+    ReplaceConfig,
+    RequestsConfig,
     ServerConfig,
     SpeculationConfig,
     ThresholdConfig,
+    UniteConfig,
 )
+from gac.config_methods import AGGREGATIONS, STRATEGIES
 from gac.server.schemas import GenerateAnswer, GenerateBody
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +30,12 @@ FIELDS = {
         EveryStepConfig,
         MemberConfig,
         RayConfig,
+        ReplaceConfig,
+        RequestsConfig,
         ServerConfig,
         SpeculationConfig,
         ThresholdConfig,
+        UniteConfig,
         GenerateBody,
         GenerateAnswer,
     )
@@ -43,7 +50,8 @@ def test_every_key_and_field_is_named(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["every_step", "threshold", "/api/generate", "/status", "/health/live", "/health/ready"]
+    ["/api/generate", "/status", "/health/live", "/health/ready"]
+    + [f"`{name}`" for name in (*STRATEGIES, *AGGREGATIONS)]
     + [flag for action in _parser()._actions for flag in action.option_strings if flag[:2] == "--"],
 )
 def test_every_strategy_endpoint_and_flag_is_named(text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gac.config import EveryStepConfig, ThresholdConfig, load_config
+from gac.config import EveryStepConfig, GeometricConfig, ThresholdConfig, UniteConfig, load_config
 
 FOLDER = Path(__file__).parent.parent / "example_configs"
 FILES = sorted(path.name for path in FOLDER.iterdir())
@@ -36,7 +36,9 @@ def test_example_says_what_it_shows_needs_and_how_to_start(name: str) -> None:
     assert comment.endswith(f"\n# Start: {command}\n")
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "demo_three.yaml"])
+@pytest.mark.parametrize(
+    "name", ["demo.yaml", "demo_three.yaml", "demo_geometric.yaml", "demo_gate_unite.yaml"]
+)
 def test_demo_members_are_in_the_repository(name: str) -> None:
     for member in load_config(FOLDER / name).members:
         assert (Path(member.path) / "config.json").is_file()
@@ -52,6 +54,18 @@ def test_every_step_example_asks_all_members() -> None:
 def test_thresholded_example_has_openchat_as_its_gate() -> None:
     config = load_config(FOLDER / "example_thresholded_ensemble.yaml")
     assert config.strategy == ThresholdConfig(gate="openchat-3.5-0106", threshold=0.5)
+
+
+def test_geometric_example_has_a_guard_and_narrows_requests() -> None:
+    config = load_config(FOLDER / "demo_geometric.yaml")
+    assert config.strategy == EveryStepConfig(aggregation=GeometricConfig(), conflict_guard="ada")
+    assert config.requests.may_choose == ("aggregation", "members")
+
+
+def test_unite_example_has_a_gate() -> None:
+    config = load_config(FOLDER / "demo_gate_unite.yaml")
+    unite = UniteConfig(top_k=10)
+    assert config.strategy == ThresholdConfig(gate="ada", threshold=0.7, aggregation=unite)
 
 
 def test_laptop_example_uses_no_gpu() -> None:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from gac.core import FinishEvent, FinishReason, GenerateRequest
+from gac.engine.choice import choose
 from gac.engine.prompts import build_prompts, check_room
 from gac.engine.service import Service
 from gac.errors import EngineUnavailable, GacError, RequestError
@@ -54,11 +55,13 @@ def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
     """One engine request a conversation; renders and encodes, so it runs on a worker thread."""
     _check_limits(service, body)
     started = service.started
+    choice = choose(service.config, body.wishes(), body.sampling())
+    tokenizers = {name: started.tokenizers[name] for name in choice.members}
     batch_id = uuid.uuid4().hex
     requests = []
     for place, conversation in enumerate(body.messages_list):
         messages = [message.model_dump() for message in conversation]
-        prompts = build_prompts(started.tokenizers, messages, body.apply_chat_template)
+        prompts = build_prompts(tokenizers, messages, body.apply_chat_template)
         check_room(started.ensemble, prompts, body.max_length)
         requests.append(
             GenerateRequest(
@@ -70,6 +73,8 @@ def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
                 ignore_eos=body.ignore_eos,
                 stop=tuple(body.until or ()),
                 sampling=body.sampling(),
+                strategy=choice.strategy,
+                weights=choice.weights,
             )
         )
     return requests

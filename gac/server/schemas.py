@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from gac.core import Sampling
+from gac.engine.choice import Wishes
 
 
 class _Schema(BaseModel):
@@ -52,6 +53,27 @@ StopStrings = Annotated[
 ]
 
 
+_MOST_KEYS = 256
+
+
+def _short(value: object) -> object:
+    if isinstance(value, dict | list) and len(value) > _MOST_KEYS:
+        what = "{count} entries are more than the {most} that may be"
+        raise PydanticCustomError("too_long", what, {"count": len(value), "most": _MOST_KEYS})
+    return value
+
+
+def _named(value: object) -> object:
+    """A name, or a name with parameters; which there are is checked where they are read."""
+    if value is not None and not isinstance(value, str | dict):
+        raise PydanticCustomError("named", "must be a name or an object with a name")
+    return _short(value)
+
+
+Named = Annotated[Any, BeforeValidator(_named)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
 class Message(_Schema):
     """One message of a conversation."""
 
@@ -78,6 +100,11 @@ class GenerateBody(_Schema):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     min_new_tokens: Annotated[int, Field(ge=0)] = 0
     ignore_eos: bool = False
+    strategy: Named = None
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    weights: Annotated[dict[str, Weight], BeforeValidator(_short)] | None = None
+    aggregation: Named = None
+    members: Annotated[list[str], BeforeValidator(_short)] | None = None
 
     @model_validator(mode="after")
     def _min_not_above_max(self) -> "GenerateBody":
@@ -102,6 +129,10 @@ class GenerateBody(_Schema):
             min_p=self.min_p,
             seed=secrets.randbits(64) if self.seed is None else self.seed,
         )
+
+    def wishes(self) -> Wishes:
+        """What is asked for of who writes, and how."""
+        return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
 
 
 class Usage(_Schema):

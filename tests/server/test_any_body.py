@@ -29,6 +29,7 @@ def mostly(likely: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.integers(0, 29).flatmap(lambda n: likely if n else ANYTHING)
 
 
+MEMBERS = st.sampled_from(["ada", "bora"])
 EDGES = [0.0, 1e-320, 1e-8, 0.5, 1.0]
 WORDS = st.one_of(st.text("the cat\n\x00é👍", min_size=1, max_size=20), st.just("<|end|>"))
 MESSAGES = st.fixed_dictionaries(
@@ -52,6 +53,11 @@ BODIES = st.fixed_dictionaries(
         "min_p": mostly(st.sampled_from(EDGES)),
         "seed": mostly(st.one_of(st.none(), st.integers(-(2**63), 2**64 - 1))),
         "ignore_eos": mostly(st.booleans()),
+        "strategy": mostly(st.sampled_from([None, "every_step", "threshold", {"name": "mixture"}])),
+        "threshold": mostly(st.sampled_from([None, *EDGES])),
+        "weights": mostly(st.dictionaries(MEMBERS, st.sampled_from(EDGES), max_size=2)),
+        "aggregation": mostly(st.sampled_from(["min", "core", {"name": "unite", "top_k": 2}])),
+        "members": mostly(st.lists(MEMBERS, max_size=2)),
     },
 )
 

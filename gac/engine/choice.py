@@ -1,0 +1,212 @@
+"""What a request chooses of how its text is written: checked against the server, once.
+
+Knows the configuration and what a client asked for; knows no HTTP and no sequences.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from gac.config import (
+    Config,
+    EveryStepConfig,
+    MemberConfig,
+    MixtureConfig,
+    ReplaceConfig,
+    StrategyConfig,
+    ThresholdConfig,
+    parse_aggregation,
+    parse_strategy,
+)
+from gac.config_errors import show
+from gac.core import Sampling
+from gac.errors import ConfigError, RequestError
+
+Named = str | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a client asked for; None where it leaves it to the server."""
+
+    strategy: Named | None = None
+    threshold: float | None = None
+    weights: Mapping[str, float] | None = None
+    aggregation: Named | None = None
+    members: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who writes, how, and with which weights (none: the ensemble's own)."""
+
+    members: tuple[str, ...]
+    strategy: StrategyConfig
+    weights: Mapping[str, float] | None = None
+
+
+def choose(config: Config, wishes: Wishes, sampling: Sampling) -> Choice:
+    """The choice that the wishes and the configuration come to.
+
+    Raises: RequestError naming the field that asks for what there is not, for what this server does
+    not leave to requests, or for what contradicts another field.
+    """
+    for field in _chosen(wishes):
+        if field not in config.requests.may_choose:
+            raise RequestError(f"{field}: requests to this server may not choose it", param=field)
+    members = _members(config.members, wishes.members)
+    names = tuple(member.name for member in members)
+    strategy = _strategy(config, wishes, members)
+    _check_named(strategy, names, wishes)
+    weights = None if wishes.weights is None else _weights(wishes.weights, config.members, names)
+    if len(names) > 1:
+        _check_say(strategy, weights)
+        _check_sampling(strategy, sampling)
+    return Choice(names, strategy, weights)
+
+
+def _chosen(wishes: Wishes) -> list[str]:
+    """The fields in which a client chose something, also within its strategy."""
+    inside = wishes.strategy if isinstance(wishes.strategy, Mapping) else {}
+    fields = ("strategy", "threshold", "weights", "aggregation", "members")
+    return [field for field in fields if field in inside or getattr(wishes, field) is not None]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(show, names))
+
+
+def _members(
+    members: Sequence[MemberConfig], wanted: Sequence[str] | None
+) -> tuple[MemberConfig, ...]:
+    """The members that are to write, in the order of the configuration."""
+    if wanted is None:
+        return tuple(members)
+    known = [member.name for member in members]
+    if not wanted:
+        raise RequestError(f"members: name at least one of {_listed(known)}", param="members")
+    for place, name in enumerate(wanted):
+        what = "is no member" if name not in known else "stands twice"
+        if name not in known or name in wanted[:place]:
+            message = f"members[{place}]: {show(name)} {what}; there are {_listed(known)}"
+            raise RequestError(message, param="members")
+    return tuple(member for member in members if member.name in wanted)
+
+
+def _strategy(config: Config, wishes: Wishes, members: Sequence[MemberConfig]) -> StrategyConfig:
+    """The server's strategy or the one asked for, with the parameters that stand beside it."""
+    strategy = config.strategy
+    try:
+        if wishes.strategy is not None:
+            _check_once(wishes)
+            default = config.threshold if wishes.threshold is None else wishes.threshold
+            strategy = parse_strategy(wishes.strategy, members, default)
+            _check_allowed(config, strategy)
+        elif len(members) == 1 and wishes.threshold is None and wishes.aggregation is None:
+            return EveryStepConfig()
+    except ConfigError as error:
+        raise RequestError(error.message.partition("\n")[0], param="strategy") from error
+    if wishes.threshold is not None:
+        if not isinstance(strategy, ThresholdConfig):
+            what = f"strategy {show(strategy.name)} has none; 'threshold' has"
+            raise RequestError(f"threshold: {what}", param="threshold")
+        strategy = strategy.model_copy(update={"threshold": wishes.threshold})
+    return _aggregated(strategy, wishes, members)
+
+
+def _aggregated(
+    strategy: StrategyConfig, wishes: Wishes, members: Sequence[MemberConfig]
+) -> StrategyConfig:
+    if wishes.aggregation is None:
+        return strategy
+    gate = strategy.gate if isinstance(strategy, ThresholdConfig) else None
+    try:
+        aggregation = parse_aggregation(wishes.aggregation, members, gate)
+    except ConfigError as error:
+        raise RequestError(error.message.partition("\n")[0], param="aggregation") from error
+    if isinstance(strategy, MixtureConfig) and aggregation != strategy.aggregation:
+        what = "a mixture equals 'arithmetic', and no other"
+        raise RequestError(f"aggregation: {show(aggregation.name)}: {what}", param="aggregation")
+    return strategy.model_copy(update={"aggregation": aggregation})
+
+
+def _check_once(wishes: Wishes) -> None:
+    """A parameter stands in the strategy or beside it."""
+    inside = wishes.strategy if isinstance(wishes.strategy, Mapping) else {}
+    for field in ("threshold", "aggregation"):
+        if field in inside and getattr(wishes, field) is not None:
+            raise RequestError(f"{field}: it stands in strategy, too", param=field)
+
+
+def _check_allowed(config: Config, strategy: StrategyConfig) -> None:
+    allowed = config.requests.strategies
+    if strategy.name not in allowed:
+        which = f"it has {_listed(allowed)}" if allowed else "only its own"
+        what = f"{show(strategy.name)} is not for requests to this server; {which}"
+        raise RequestError(f"strategy: {what}", param="strategy")
+
+
+def _roles(strategy: StrategyConfig) -> dict[str, str]:
+    """Members that a strategy names, by what they are to it."""
+    roles = {}
+    if isinstance(strategy, ThresholdConfig):
+        roles["gate"] = strategy.gate
+    if isinstance(strategy.aggregation, ReplaceConfig):
+        roles["aggregation's by"] = strategy.aggregation.by
+    if not isinstance(strategy, MixtureConfig) and isinstance(strategy.conflict_guard, str):
+        roles["conflict_guard"] = strategy.conflict_guard
+    return roles
+
+
+def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes) -> None:
+    """A strategy of the server's own may need a member that the request leaves out."""
+    for role, name in _roles(strategy).items():
+        if name not in names:
+            whose = "this server's strategy" if wishes.strategy is None else "the strategy"
+            what = f"{show(name)} is left out, the {role} of {whose}; choose another strategy"
+            raise RequestError(f"members: {what}", param="members")
+
+
+def _check_say(strategy: StrategyConfig, weights: Mapping[str, float] | None) -> None:
+    """Who is to decide, or to be kept to, must have a say."""
+    for role, name in _roles(strategy).items():
+        if role != "gate" and weights is not None and weights[name] == 0.0:
+            raise RequestError(f"weights: {show(name)} has none, the {role}", param="weights")
+
+
+def _weights(
+    wanted: Mapping[str, float], members: Sequence[MemberConfig], names: Sequence[str]
+) -> dict[str, float]:
+    """Weights that sum to 1, for exactly the members that write."""
+    known = [member.name for member in members]
+    for name in wanted:
+        if name not in known:
+            message = f"weights: {show(name)} is no member; there are {_listed(known)}"
+            raise RequestError(message, param="weights")
+        if name not in names:
+            message = f"weights: {show(name)} is not among the members chosen"
+            raise RequestError(message, param="weights")
+    lacking = [name for name in names if name not in wanted]
+    if lacking:
+        message = f"weights: {_listed(lacking)} has none; give 0 to leave it no say"
+        raise RequestError(message, param="weights")
+    # Fractions: huge weights cannot overflow, and each is rounded only once.
+    total = sum(Fraction(wanted[name]) for name in names)
+    if not total:
+        raise RequestError("weights: all are 0; one must be above", param="weights")
+    return {name: float(Fraction(wanted[name]) / total) for name in names}
+
+
+def _check_sampling(strategy: StrategyConfig, sampling: Sampling) -> None:
+    """Refuses sampling under which the strategy would not be what it promises."""
+    if isinstance(strategy, MixtureConfig):
+        plain = Sampling(temperature=1.0)
+        for field in ("temperature", "top_k", "top_p", "min_p"):
+            value, wanted = getattr(sampling, field), getattr(plain, field)
+            if value != wanted:
+                what = f"must be {wanted:g}, not {value:g}: only so does a mixture equal averaging"
+                raise RequestError(f"{field}: strategy 'mixture': {what}", param=field)
+    elif strategy.conflict_guard and sampling.temperature != 0.0:
+        what = "strategy.conflict_guard compares winners, so it must be 0"
+        raise RequestError(f"temperature: {what}", param="temperature")
