@@ -15,6 +15,7 @@ from gac.methods import (
     MinConfig,
     MixtureConfig,
     ReplaceConfig,
+    SafeConfig,
     StrategyConfig,
     ThresholdConfig,
     Together,
@@ -27,7 +28,7 @@ Fields = Mapping[Any, Any]
 Joint = TypeVar("Joint", bound=Together)
 
 
-STRATEGIES = ("every_step", "threshold", "mixture")
+STRATEGIES = ("every_step", "threshold", "safe", "mixture")
 AGGREGATIONS: dict[str, type[AggregationConfig]] = {
     "arithmetic": ArithmeticConfig,
     "geometric": GeometricConfig,
@@ -52,6 +53,8 @@ def parse_strategy(
     match fields := _named(value, STRATEGIES, where):
         case {"name": "threshold"}:
             return _read_threshold(fields, members, threshold, where)
+        case {"name": "safe"}:
+            return _read_safe(fields, members, where)
         case {"name": "mixture"}:
             return _read_mixture(fields, where)
         case _:
@@ -125,14 +128,26 @@ def _read_threshold(
     fields: Fields, members: Members, threshold: float, where: str
 ) -> ThresholdConfig:
     """Fills in the gate and the threshold, and checks that the gate is one of the members."""
-    # The primary, else the highest score; of equal ones `max` takes the first.
-    gate = max(members, key=lambda m: (m.priority == "primary", m.score), default=None)
-    filled = {"gate": gate.name if gate else "", "threshold": threshold, **fields}
+    filled = {"gate": _leader(members), "threshold": threshold, **fields}
     strategy = _read_together(ThresholdConfig, filled, members, filled["gate"], where)
     _check_member(strategy.gate, members, join(where, "gate"))
     if len(members) == 1 and strategy.below == "replace":
         raise ConfigError(f"{where}.below: 'replace' needs a second member, to replace the gate")
     return strategy
+
+
+def _read_safe(fields: Fields, members: Members, where: str) -> SafeConfig:
+    """Fills in the drafter, and checks that it is one of the members."""
+    filled = {"drafter": _leader(members), **fields}
+    strategy = _read_together(SafeConfig, filled, members, filled["drafter"], where)
+    _check_member(strategy.drafter, members, join(where, "drafter"))
+    return strategy
+
+
+def _leader(members: Members) -> str:
+    """The primary, else the member with the highest score; of equal ones `max` takes the first."""
+    leader = max(members, key=lambda m: (m.priority == "primary", m.score), default=None)
+    return leader.name if leader else ""
 
 
 def _read_mixture(fields: Fields, where: str) -> MixtureConfig:

@@ -99,6 +99,24 @@ class ThresholdConfig(Together):
     below: Literal["ensemble", "replace"] = "ensemble"
 
 
+class SafeConfig(Together):
+    """The drafter writes, the others verify, all decide where they disagree (SAFE).
+
+    A drafted token is let through where the members' mean probability of their own tokens is above
+    `consensus`, or the drafter's confidence above `extra_gate`.  Where no token has half of the
+    members' mean, it may be sharpened; `prefix_merge` touches tokens above `merge_lambda`.
+    """
+
+    name: Literal["safe"] = "safe"
+    drafter: str = Field(description="the name of a member")
+    max_tokens: Count = 8
+    """In a draft; fewer where drafts are rejected often."""
+    consensus: Probability = 0.5
+    extra_gate: Probability = 1.0
+    sharpen: Literal["none", "prefix_merge", "geometric"] = "none"
+    merge_lambda: Probability = 0.1
+
+
 class MixtureConfig(Section):
     """Each token is sampled from one member, drawn by weight: as if from the weighted mean."""
 
@@ -106,4 +124,4 @@ class MixtureConfig(Section):
     aggregation: ArithmeticConfig = ArithmeticConfig()
 
 
-StrategyConfig = EveryStepConfig | ThresholdConfig | MixtureConfig
+StrategyConfig = EveryStepConfig | ThresholdConfig | SafeConfig | MixtureConfig

@@ -276,9 +276,9 @@ WRONG_TOP_VALUES = [
     ({"ray": {"address": 6379}}, "ray.address: 6379", "text"),
     ({"ray": []}, "ray: []", "a mapping with the keys enabled, address"),
     ({"strategy": 3}, "strategy: 3", "a name or a mapping"),
-    ({"strategy": "save"}, "strategy: 'save'", "'every_step', 'threshold' or 'mixture'"),
-    ({"strategy": {"name": "save"}}, "strategy.name: 'save'", "'threshold' or 'mixture'"),
-    ({"strategy": {}}, "strategy.name: null", "'threshold' or 'mixture'"),
+    ({"strategy": "save"}, "strategy: 'save'", "'every_step', 'threshold', 'safe' or 'mixture'"),
+    ({"strategy": {"name": "save"}}, "strategy.name: 'save'", "'threshold', 'safe' or 'mixture'"),
+    ({"strategy": {}}, "strategy.name: null", "'threshold', 'safe' or 'mixture'"),
     ({"strategy": {"name": ["threshold"]}}, "strategy.name: ['threshold']", "'every_step', "),
     (
         {"strategy": {"name": "every_step", "aggregation": "mean"}},

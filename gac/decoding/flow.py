@@ -5,8 +5,9 @@ caches, clocks or other sequences; batching many of them is the engine's busines
 returns: the engine closes it when the text ends.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gac.core import Pick, Row
 
@@ -38,5 +39,75 @@ class Commit:
     decide: Decide
 
 
-Step = Query | Commit
-Strategy = Generator[Step, Rows, None]
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a member would write by itself after the text: up to `max_tokens` tokens.
+
+    Answered by `Drafted`.  `decide` picks every token from the member's own row.  It ends with END,
+    and is shorter where the text would be full; of a member that abstains it is empty.
+    """
+
+    member: str
+    max_tokens: int
+    decide: Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A draft, nothing of it committed: its tokens, and the member's row before each of them."""
+
+    picks: tuple[Pick, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The union ids of the tokens."""
+        return tuple(pick.token for pick in self.picks)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a member thinks of its own token at some place: its favourite?  How probable?"""
+
+    agrees: bool
+    probability: float
+
+
+Judge = Callable[[Row, int], Verdict | None]
+"""A row and its member's own token (union id) there -> a verdict; None if it lists too little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a draft looks to other members, who tokenise it together with the end of the text.
+
+    Answered by `Scored`.  A member is asked wherever a token of its own starts with a drafted one;
+    END, which only the last token may be, is everybody's own token behind the text.
+    """
+
+    members: tuple[str, ...]
+    tokens: tuple[int, ...]
+    judge: Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Verdicts on the first `num_tokens` tokens of a draft: there is no room for more in contexts.
+
+    `verdicts[member]` has one for every token, None where the member's tokens do not start with it.
+    It ends with the first token that the member cannot spell: from there on it abstains.
+    The first `num_final` tokens look like this to everybody, whatever may follow the draft.
+    """
+
+    num_tokens: int
+    num_final: int
+    verdicts: Mapping[str, tuple[Verdict | None, ...]]
+
+    def at(self, place: int) -> dict[str, Verdict | None]:
+        """The verdicts on one token, of those who do not abstain there."""
+        return {m: given[place] for m, given in self.verdicts.items() if place < len(given)}
+
+
+Step = Query | Commit | Draft | Score
+Strategy = Generator[Step, Any, None]
+"""It is sent what its last step says it is answered by."""

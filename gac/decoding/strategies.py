@@ -12,6 +12,7 @@ from gac.config import (
     GeometricConfig,
     MinConfig,
     MixtureConfig,
+    SafeConfig,
     StrategyConfig,
     ThresholdConfig,
     UniteConfig,
@@ -26,6 +27,8 @@ from gac.decoding.every_step import every_step
 from gac.decoding.flow import Strategy
 from gac.decoding.mixture import MemberDraw, mixture
 from gac.decoding.replacement import replace
+from gac.decoding.safe import Doubt, safe
+from gac.decoding.sharpen import Sharpened, prefix_merge
 from gac.decoding.support import TokenOrder
 from gac.decoding.threshold import threshold_gate, threshold_replace
 from gac.decoding.unite import unite
@@ -35,7 +38,7 @@ from gac.decoding.unite import unite
 class StrategyMaker:
     """Starts one strategy for sequence after sequence.
 
-    Among fewer than two members, or without its gate, every strategy is every-step.
+    Among fewer than two members, or without its gate or drafter, every strategy is every-step.
     """
 
     config: StrategyConfig
@@ -52,13 +55,15 @@ class StrategyMaker:
         config = self.config
         if isinstance(config, MixtureConfig) or len(members) < 2:
             return Decider(weights, sampling, order)
-        anchor = config.gate if isinstance(config, ThresholdConfig) else None
+        anchor = leader_of(config)
         anchor = anchor if anchor in members else None
         guard = None
         if config.conflict_guard:
             named = config.conflict_guard if isinstance(config.conflict_guard, str) else anchor
             guard = ConflictGuard(named, tokens, order)
         aggregate = _aggregate(config.aggregation, anchor, order)
+        if isinstance(config, SafeConfig):
+            aggregate = _sharpened(config, aggregate, order)
         is_dense = isinstance(config.aggregation, CoreConfig | EntropyConfig)
         return Decider(weights, sampling, order, aggregate, is_dense, guard)
 
@@ -68,14 +73,52 @@ class StrategyMaker:
         if len(members) >= 2:
             if isinstance(config, MixtureConfig):
                 return mixture(MemberDraw(members, decide.weights, decide.sampling), decide)
-            if isinstance(config, ThresholdConfig) and config.gate in members:
-                others = tuple(name for name in members if name != config.gate)
+            leader = leader_of(config)
+            others = tuple(name for name in members if name != leader)
+            if isinstance(config, SafeConfig) and leader in members:
+                return _safe(config, others, decide)
+            if isinstance(config, ThresholdConfig) and leader in members:
                 gated = threshold_replace if config.below == "replace" else threshold_gate
                 return gated(config.gate, others, config.threshold, decide)
         return every_step(members, decide)
 
 
 strategy_maker = StrategyMaker
+
+
+def leader_of(config: StrategyConfig) -> str | None:
+    """The member that a strategy asks first, if it has one."""
+    if isinstance(config, ThresholdConfig):
+        return config.gate
+    return config.drafter if isinstance(config, SafeConfig) else None
+
+
+def _safe(config: SafeConfig, verifiers: tuple[str, ...], decide: Decider) -> Strategy:
+    doubt = Doubt(
+        config.drafter,
+        decide.weights,
+        config.consensus,
+        config.extra_gate,
+        decide.sampling.temperature == 0.0,
+        decide.order,
+    )
+    return safe(config.drafter, verifiers, config.max_tokens, doubt, decide)
+
+
+def _sharpened(config: SafeConfig, aggregate: Aggregate, order: TokenOrder) -> Aggregate:
+    """The aggregation where members agree on half of the mass; else what sharpens it."""
+    if config.sharpen == "none":
+        return aggregate
+    if config.sharpen == "geometric":
+        return Sharpened(aggregate, geometric)
+    merge = partial(
+        prefix_merge,
+        aggregate=aggregate,
+        drafter=config.drafter,
+        above=config.merge_lambda,
+        order=order,
+    )
+    return Sharpened(aggregate, merge)
 
 
 def _aggregate(config: AggregationConfig, main: str | None, order: TokenOrder) -> Aggregate:

@@ -5,7 +5,7 @@ showing what the smallest n is, and that those tokens' values are known.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,13 @@ _SLACK = 1e-6
 class TokenOrder:
     """What sampling knows of the union vocabulary.
 
-    `rank` int32 [V]: place of each token when sorted by bytes; `hashes` uint64 [V]: of its bytes.
+    `rank` int32 [V]: place of each token when sorted by bytes; `hashes` uint64 [V]: of its bytes;
+    `ends` int32 [V]: the place behind the last token that starts with it, where that is wanted.
     """
 
     rank: NDArray[np.int32]
     hashes: Hashes
+    ends: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
 
 
 @dataclass(frozen=True, slots=True)

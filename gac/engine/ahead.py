@@ -47,6 +47,10 @@ class Ahead:
         """The most ids that anybody gets ahead: those who score may need several for a token."""
         return max(RUN_AHEAD, 2 * self._drafts.shared.max_tokens if self._drafts else 0)
 
+    def leave_to_the_strategy(self) -> None:
+        """Draft no more, as the strategy has a draft made where it wants one."""
+        self._drafts, self._num_drafts = None, 0
+
     def begin(self, query: Query, num_tokens: int, endless: bool) -> None:
         """A query opens: where all members are asked and the draft is used up, begin another.
 

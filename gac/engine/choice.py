@@ -14,6 +14,7 @@ from gac.config import (
     MemberConfig,
     MixtureConfig,
     ReplaceConfig,
+    SafeConfig,
     StrategyConfig,
     ThresholdConfig,
     parse_aggregation,
@@ -21,6 +22,7 @@ from gac.config import (
 )
 from gac.config_errors import show
 from gac.core import Sampling
+from gac.decoding.strategies import leader_of
 from gac.errors import ConfigError, RequestError
 
 Named = str | Mapping[str, Any]
@@ -120,7 +122,7 @@ def _aggregated(
 ) -> StrategyConfig:
     if wishes.aggregation is None:
         return strategy
-    gate = strategy.gate if isinstance(strategy, ThresholdConfig) else None
+    gate = leader_of(strategy)
     try:
         aggregation = parse_aggregation(wishes.aggregation, members, gate)
     except ConfigError as error:
@@ -152,6 +154,8 @@ def _roles(strategy: StrategyConfig) -> dict[str, str]:
     roles = {}
     if isinstance(strategy, ThresholdConfig):
         roles["gate"] = strategy.gate
+    if isinstance(strategy, SafeConfig):
+        roles["drafter"] = strategy.drafter
     if isinstance(strategy.aggregation, ReplaceConfig):
         roles["aggregation's by"] = strategy.aggregation.by
     if not isinstance(strategy, MixtureConfig) and isinstance(strategy.conflict_guard, str):
@@ -171,7 +175,7 @@ def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes)
 def _check_say(strategy: StrategyConfig, weights: Mapping[str, float] | None) -> None:
     """Who is to decide, or to be kept to, must have a say."""
     for role, name in _roles(strategy).items():
-        if role != "gate" and weights is not None and weights[name] == 0.0:
+        if role not in ("gate", "drafter") and weights is not None and weights[name] == 0.0:
             raise RequestError(f"weights: {show(name)} has none, the {role}", param="weights")
 
 

@@ -57,7 +57,7 @@ class Ensemble:
     @cached_property
     def order(self) -> TokenOrder:
         """What sampling needs of the union."""
-        return TokenOrder(self.union.rank, self.union.hashes)
+        return TokenOrder(self.union.rank, self.union.hashes, self.union.prefix_ends)
 
     def portions(self, prefill_ids: int | None) -> dict[str, Portions]:
         """How much each member holds and computes at a time; `prefill_ids` as configured, if so."""

@@ -42,7 +42,7 @@ class Opening:
             request,
             contexts,
             ensemble.limits_for(request),
-            tokens,
+            ensemble.union,
             make(members, decide),
             emit,
             self._metrics,

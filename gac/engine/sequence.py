@@ -12,22 +12,24 @@ from gac.core import (
     Pick,
     Row,
 )
-from gac.decoding.flow import Commit, Query, Rows, Step, Strategy
+from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strategy
 from gac.engine.ahead import Ahead
 from gac.engine.completion import Completion, complete
+from gac.engine.drafted import Outlook, Place, open_outlook
 from gac.engine.metrics import Metrics
 from gac.engine.speculation import Drafts
 from gac.engine.text import Emit, Text
 from gac.engine.told import Told
 from gac.errors import GacError, MemberError
 from gac.vocabulary.retokenize import MemberContext
+from gac.vocabulary.union import UnionVocabulary
 
 
 class Sequence:
     """The state of one request; written by the engine's thread alone.
 
     Once started, it waits for rows of its open step, can go on (every row is there), or has
-    finished.  `limits` are the most ids it may have at each member, `tokens` the union vocabulary;
+    finished.  `limits` are the most ids it may have at each member;
     `drafts`, where every token is decided by several members, lets one of them write ahead;
     `dense`: rows of some entries would decide nothing.
     """
@@ -38,7 +40,7 @@ class Sequence:
         request: GenerateRequest,
         contexts: Mapping[str, MemberContext],
         limits: Mapping[str, int],
-        tokens: tuple[bytes, ...],
+        union: UnionVocabulary,
         strategy: Strategy,
         emit: Emit,
         metrics: Metrics,
@@ -50,12 +52,12 @@ class Sequence:
         self.contexts = dict(contexts)
         self._told = {name: Told(number, context) for name, context in contexts.items()}
         self._limits = limits
-        self._tokens = tokens
+        self._union = union
         self._strategy = strategy
         self._metrics = metrics
         self._dense = dense
         self._ahead = Ahead(request, self._told, limits, drafts)
-        self._step: Query | Completion | None = None
+        self._step: Query | Completion | Outlook | None = None
         self._asked: set[str] = set()
         self._num_losses = 0
         prompt_tokens = {name: context.num_prompt_ids for name, context in contexts.items()}
@@ -87,6 +89,8 @@ class Sequence:
         """Whether the open step cannot go on for want of this member's row."""
         if self._abstains(member):
             return False
+        if isinstance(self._step, Outlook):
+            return self._step.lacks(member)
         row = self._row(member)
         return row is None or (isinstance(self._step, Completion) and self._step.lacks(row))
 
@@ -117,12 +121,17 @@ class Sequence:
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
+        if isinstance(self._step, Outlook) and member in self._step.members:
+            return self._step.num_missing(member)
         return self._told[member].num_missing
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the sequence may need for its next step."""
         length = len(self.contexts[member].ids) + 1
-        return length + min(self._ahead.reach, max(0, self._limits[member] - length))
+        slots = length + min(self._ahead.reach, max(0, self._limits[member] - length))
+        return (
+            max(slots, self._step.num_slots(member)) if isinstance(self._step, Outlook) else slots
+        )
 
     def ask(self, member: str, budget: int) -> Extend:
         """The message that brings a member closer to its row, at most `budget` ids at a time.
@@ -130,6 +139,8 @@ class Sequence:
         While ids remain unsaid no row is asked for, and the step stays open.
         """
         told, step = self._told[member], self._step
+        if isinstance(step, Outlook):
+            return step.ask(member, budget)
         if isinstance(step, Completion) and self._row(member) is not None:
             return told.ask_again(self._num_endless, step.dense, step.entries)
         if told.num_missing > budget:
@@ -149,6 +160,8 @@ class Sequence:
         """Take in what a member answered: rows, or none where it only caught up."""
         if not self.finished:
             self._told[member].answer(item, answer)
+            if isinstance(self._step, Outlook):
+                self._step.take()
 
     def forget_caches(self) -> None:
         """After an eviction: members know nothing of this sequence any more."""
@@ -180,6 +193,9 @@ class Sequence:
         """Answer the open step and run the strategy up to its next one, or to the end."""
         assert self._step is not None
         step, self._step = self._step, None
+        if isinstance(step, Outlook):
+            self._handle(self._resume(step.result))
+            return
         rows = [row for name in step.members if (row := self._row(name)) is not None]
         self._asked.update(row.member for row in rows)
         if isinstance(step, Completion):
@@ -187,10 +203,10 @@ class Sequence:
         else:
             self._handle(self._resume(rows))
 
-    def _resume(self, rows: Rows | None) -> Step:
+    def _resume(self, given: Rows | Drafted | Scored | None) -> Step:
         """Send the strategy what it asked for; None starts it.  It goes on until it is closed."""
         try:
-            return next(self._strategy) if rows is None else self._strategy.send(rows)
+            return self._strategy.send(given)
         except StopIteration as error:
             raise GacError("the strategy ended before the text did") from error
 
@@ -198,17 +214,24 @@ class Sequence:
         return self.contexts[member].abstains
 
     def _handle(self, step: Step) -> None:
-        """Open a query, or carry out a commit."""
+        """Open a step that members answer, or carry out a commit."""
         if isinstance(step, Commit):
             self._settle(step, None)
             return
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
+        if not isinstance(step, Query):
+            self._ahead.leave_to_the_strategy()
+            at = (self.num_tokens, self._num_endless)
+            place = Place(self.request, self._told, self._limits, self._union, *at)
+            self._step = open_outlook(step, place)
+            return
         self._step = step
         self._ahead.begin(step, self.num_tokens, self._num_endless > 0)
 
     def _settle(self, commit: Commit, tried: Completion | None) -> None:
         """Commit what the rows decide, or ask for what they lack to decide it."""
+        self._asked.update(row.member for row in commit.rows)
         started = perf_counter()
         pick = commit.decide(commit.rows)
         decided = perf_counter()
@@ -233,7 +256,7 @@ class Sequence:
         if pick.token == END:
             self.finish(FinishReason.STOP)
             return
-        token = self._tokens[pick.token]
+        token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
         self._text.add(pick, token, asked)
         if self._text.stopped:

@@ -95,10 +95,53 @@ class Told:
         kept, context.told = context.told, min(context.told + budget, len(context.ids))
         return self._note(Extend(self._sequence, kept, tuple(context.ids[kept : context.told]), ()))
 
+    def tell_ahead(
+        self,
+        ids: Sequence[int],
+        budget: int,
+        positions: tuple[int, ...],
+        num_endless: int,
+        dense: bool = False,
+        entries: tuple[int, ...] = (),
+        draft: Draft | None = None,
+    ) -> Extend:
+        """The message that asks for rows after so many of `ids` as each of `positions` says.
+
+        The ids may go beyond the context's, and differ from them towards the end.  At most `budget`
+        are told at a time, and while some remain unsaid nothing is asked for.
+        """
+        kept, context = self.num_held(ids), self.context
+        told = ids[: kept + budget]
+        context.told = num_common(told, context.ids)
+        tail = tuple(told[kept:])
+        if len(told) < len(ids):
+            return self._note(Extend(self._sequence, kept, tail, ()))
+        return self._note(
+            Extend(
+                self._sequence,
+                kept,
+                tail,
+                positions,
+                num_endless=num_endless,
+                dense=dense,
+                entries=entries,
+                draft=draft,
+            )
+        )
+
+    def num_held(self, ids: Sequence[int]) -> int:
+        """How many of these ids the member holds."""
+        return num_common(self._ids, ids)
+
+    def row_after(self, ids: Sequence[int], endless: bool) -> Entries | None:
+        """The distribution after these ids, if it is here."""
+        kind, entries = self._rows.get(len(ids), (None, None))
+        return entries if kind is endless and self._ids[: len(ids)] == ids else None
+
     def _note(self, item: Extend) -> Extend:
-        if item.tail or len(self._ids) > item.kept:
-            self._rows.clear()
-            self._ids[item.kept :] = item.tail
+        self._ids[item.kept :] = item.tail
+        for length in [n for n in self._rows if n > item.kept or n in item.positions]:
+            del self._rows[length]
         self._asked = item
         return item
 
@@ -122,11 +165,8 @@ class Told:
             if context.ids[context.told] != self._ids[context.told]:
                 break
             context.told += 1
-        if not self.is_level:
-            self._rows.clear()
-        else:
-            for length in [length for length in self._rows if length < context.told]:
-                del self._rows[length]
+        for length in [length for length in self._rows if length < context.told]:
+            del self._rows[length]
 
     def forget(self) -> None:
         """The member knows nothing of this sequence any more."""
@@ -134,3 +174,12 @@ class Told:
         self._ids.clear()
         self._rows.clear()
         self._asked = None
+
+
+def num_common(ids: Sequence[int], others: Sequence[int]) -> int:
+    """The length of the longest common beginning."""
+    start, size = 0, 64
+    while ids[start : start + size] == others[start : start + size] and start < len(ids):
+        start += size
+    length = min(len(ids), len(others))
+    return next((n for n in range(start, length) if ids[n] != others[n]), length)

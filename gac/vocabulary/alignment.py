@@ -1,8 +1,11 @@
 """What a member has to compute so that a draft in another vocabulary can be scored in one pass."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
-from gac.vocabulary.retokenize import MemberContext
+from gac.vocabulary.retokenize import MemberContext, is_border
+from gac.vocabulary.text_encoder import CannotSpell
 
 
 def scored_ids(
@@ -27,3 +30,62 @@ def scored_ids(
         ids += added
         ends.append(len(ids))
     return tuple(ids), tuple(ends)
+
+
+@dataclass(frozen=True, slots=True)
+class LookAhead:
+    """A context's text with a draft behind it, in the member's ids: all of them, in one go.
+
+    `places[n]` is the number of ids in front of drafted token n, None where an id reaches across
+    its start.  There are as many places as tokens that the member can spell.
+    """
+
+    ids: list[int]
+    places: tuple[int | None, ...]
+
+
+def look_ahead(context: MemberContext, tokens: Sequence[bytes]) -> LookAhead:
+    """Encode the end of a context's text together with a draft.
+
+    Source: SAFE (arXiv 2510.15346) section 3.2, where all of the text is encoded; the end that a
+    commit encodes again is enough.  Under `append` it is T(x) of every token, as the commit rule
+    has it, and all places are there.
+    """
+    count = _num_spelled(context, tokens)
+    while True:
+        try:
+            start, tail = context.spell_ahead(tokens[:count])
+            break
+        except CannotSpell:
+            count -= 1
+    place = context.num_prompt_ids + start
+    spelled = context.vocabulary.token_bytes
+    offset = context.ends[start - 1] if start else 0
+    offsets = list(accumulate((len(spelled[i]) for i in tail), initial=offset))
+    index = {offset: place + n for n, offset in enumerate(offsets)}
+    starts = accumulate((len(token) for token in tokens[:count]), initial=len(context.text))
+    places = tuple(index.get(start) for _, start in zip(range(count), starts, strict=False))
+    return LookAhead([*context.ids[:place], *tail], places)
+
+
+def _num_spelled(context: MemberContext, tokens: Sequence[bytes]) -> int:
+    """How many tokens the member can follow before it abstains."""
+    if not context.vocabulary.encoder.missing_bytes:
+        return len(tokens)
+    ahead = context.copy()
+    for count, token in enumerate(tokens):
+        ahead.commit(token, owned=False)
+        if ahead.abstains:
+            return count
+    return len(tokens)
+
+
+def num_final(tokens: Sequence[bytes]) -> int:
+    """How many tokens of a draft start before its last border between words.
+
+    Nothing that follows changes how anybody tokenises what lies before it: see `window_start`.
+    """
+    text = b"".join(tokens)
+    last = next((p for p in range(len(text) - 1, 0, -1) if is_border(text, p)), 0)
+    starts = accumulate((len(token) for token in tokens), initial=0)
+    return sum(start < last for start in starts)

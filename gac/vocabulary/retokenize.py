@@ -8,6 +8,7 @@ an approximation of encoding everything.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -32,12 +33,17 @@ def window_start(text: bytes | bytearray) -> int:
     """
     floor = max(len(text) - HARD_LIMIT, 0)
     for place in range(len(text) - WINDOW, floor, -1):
-        if text[place] in _BLANK and text[place - 1] not in _BLANK:
+        if is_border(text, place):
             return place
     if not floor:
         return 0
     starts = (place for place in range(floor, floor + 4) if not 0x80 <= text[place] < 0xC0)
     return next(starts, floor)
+
+
+def is_border(text: bytes | bytearray, place: int) -> bool:
+    """Whether a blank follows a non-blank here: hardly any token reaches across."""
+    return text[place] in _BLANK and text[place - 1] not in _BLANK
 
 
 @dataclass(slots=True)
@@ -93,9 +99,25 @@ class MemberContext:
             return len(self.ends), [own_id]
         if self.rule == "append":
             return len(self.ends), self.vocabulary.encoder.encode(added)
-        start = bisect_right(self.ends, window_start(self.text))
-        offset = self.ends[start - 1] if start else 0
+        start, offset = self._window()
         return start, self.vocabulary.encoder.encode(bytes(self.text[offset:]))
+
+    def _window(self) -> tuple[int, int]:
+        """The tail index from which the end of the text is encoded again, and its offset."""
+        start = bisect_right(self.ends, window_start(self.text))
+        return start, self.ends[start - 1] if start else 0
+
+    def spell_ahead(self, tokens: Sequence[bytes]) -> tuple[int, list[int]]:
+        """The tail index from which ids change if all these tokens follow, and ids from there on.
+
+        As one text with what a commit would encode again now; under `append` one by one.
+        Raises: CannotSpell.
+        """
+        if self.rule == "append":
+            return len(self.ends), [i for t in tokens for i in self.vocabulary.encoder.encode(t)]
+        start, offset = self._window()
+        text = bytes(self.text[offset:]) + b"".join(tokens)
+        return start, self.vocabulary.encoder.encode(text)
 
     def _replace_tail(self, start: int, ids: list[int]) -> None:
         """Write ids from tail index `start` on; what stays equal in front stays told."""

@@ -51,6 +51,18 @@ class UnionVocabulary:
         rank[sorted(range(len(self.tokens)), key=self.tokens.__getitem__)] = np.arange(rank.size)
         return rank
 
+    @cached_property
+    def prefix_ends(self) -> NDArray[np.int32]:
+        """The rank behind the last token that starts with each token's bytes; int32 [V]."""
+        ends = np.empty(len(self.tokens), dtype=np.int32)
+        begun: list[int] = []  # tokens that may start the next ones, each starting with the last
+        for place, token_id in enumerate(np.argsort(self.rank).tolist()):
+            while begun and not self.tokens[token_id].startswith(self.tokens[begun[-1]]):
+                ends[begun.pop()] = place
+            begun.append(token_id)
+        ends[begun] = len(self.tokens)
+        return ends
+
     def own_ids(self, member: MemberVocabulary) -> NDArray[np.int32]:
         """The id that a member's tokenizer gives each token, NOWHERE if it has none; int32 [V]."""
         ids = np.full(len(self.tokens), NOWHERE, dtype=np.int32)

@@ -212,7 +212,7 @@ def test_speculation_changes_no_choice(url: str) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    ({"strategy": "save"}, "strategy", "'every_step', 'threshold' or 'mixture'"),
+    ({"strategy": "save"}, "strategy", "'every_step', 'threshold', 'safe' or 'mixture'"),
     ({"strategy": 5}, "strategy", "a name or an object"),
     ({"strategy": {"gate": "ada"}}, "strategy", "strategy.name: null is not allowed"),
     ({"strategy": {"name": "threshold", "gat": 1}}, "strategy", "did you mean gate?"),

@@ -1,0 +1,191 @@
+"""One member drafts, the others verify; all decide only where it is safe and they disagree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gac.core import END, Pick, Row
+from gac.decoding.flow import (
+    Commit,
+    Decide,
+    Draft,
+    Drafted,
+    Query,
+    Rows,
+    Score,
+    Scored,
+    Strategy,
+    Verdict,
+)
+from gac.decoding.support import TokenOrder
+
+LOOK_AHEAD = 4
+"""Tokens behind one that show how it is tokenised, where no word ends: as in Chinese."""
+SHORTEST_DRAFT = 3
+SHORTEST_AT = 0.65
+"""The share of drafts not fully accepted at which the shortest costs least per token."""
+
+
+def safe(
+    drafter: str,
+    verifiers: tuple[str, ...],
+    max_tokens: int,
+    doubt: "Doubt",
+    decide: Decide,
+) -> Strategy:
+    """Generate, verify, ensemble.  Source: SAFE (arXiv 2510.15346) section 3, algorithm 1.
+
+    `decide` picks what the drafter writes by itself, and what all write together.  The drafts
+    behind a token that was put in place of another are dropped.  Here is what differs:
+
+    - The last tokens of a draft are held back and seen again with what follows them.  The paper
+      tests them as they are; but where the text breaks off, boundaries show that will be none
+      (Inc|orr is split, Incorrect is not), and tokens that will become longer.  What is held back
+      was drafted anyway, and is drafted but once, so this costs no pass.
+    - The ensemble's rows follow the ids that each member has for the text so far, not those of the
+      verified draft in which they stand; nearly always these are the same, and nothing is computed.
+    - In samples, drafts are picked with the noise of their place, and where the tests ask for it
+      the ensemble picks with the same noise.  The paper (appendix H) accepts a draft with
+      probability min(1, P_ens / P_draft) and leaves open what replaces it; either way tokens are
+      distributed as the ensemble has them wherever it is asked.  This one wraps any aggregation,
+      needs no second draw, and is every-step's very text where no token is let through.
+    """
+    members = (drafter, *verifiers)
+    yield Commit((yield Query(members)), _first_token(drafter, doubt, decide))
+    length, num_held = DraftLength(max_tokens), 0
+    while True:
+        wanted = num_held + length.now
+        drafted = yield Draft(drafter, wanted, decide)
+        scored = yield Score(verifiers, drafted.tokens, doubt.judge)
+        num_settled = _num_settled(drafted, scored, wanted)
+        place = doubt.first(drafted, scored, num_settled)
+        for n in range(place):
+            yield Commit((drafted.rows[n],), _taken(drafted.picks[n]))
+        is_doubted = place < num_settled
+        if is_doubted or not scored.num_tokens:
+            yield Commit((yield Query(members)), decide)
+        num_held = 0 if is_doubted else len(drafted.picks) - num_settled
+        length.note(is_doubted)
+
+
+def _num_settled(drafted: Drafted, scored: Scored, wanted: int) -> int:
+    """How many tokens of a draft may be tested and committed; the others are held back."""
+    size = len(drafted.picks)
+    is_last = size < wanted or scored.num_tokens < size or drafted.tokens[-1] == END
+    if is_last:  # nothing can follow
+        return scored.num_tokens
+    return max(scored.num_final, size - LOOK_AHEAD, 0)
+
+
+def _taken(pick: Pick) -> Decide:
+    """Commits the drafter's own token."""
+    return lambda _: pick
+
+
+def _first_token(drafter: str, doubt: "Doubt", decide: Decide) -> Decide:
+    """The tests where there is no draft: everybody's own token is the one the drafter would write.
+
+    Nobody writes ahead of the first token (it is waited for, all have to read the prompt, and a
+    dummy space is mapped there), so it is tested by the rows of all members.
+    """
+
+    def decide_first(rows: Rows) -> Pick | None:
+        own = [row for row in rows if row.member == drafter]
+        if not own:
+            return decide(rows)
+        pick = decide(own)
+        if pick is None:
+            return None
+        verdicts = {
+            row.member: doubt.judge(row, pick.token) for row in rows if row.member != drafter
+        }
+        if None in verdicts.values():
+            return None
+        return decide(rows) if doubt.asks(own[0], pick, verdicts) else pick
+
+    return decide_first
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The tests that ask for the ensemble.  Source: SAFE section 3.2; weighted: appendix H.
+
+    A token is let through where the weighted mean probability of the members' own tokens is above
+    `consensus`; if `greedy`, also where every verifier's own token is its favourite.  `extra_gate`
+    is GaC's threshold on top (`GaC + SAFE`): above it the drafter decides alone.
+    """
+
+    drafter: str
+    weights: Mapping[str, float]
+    consensus: float
+    extra_gate: float
+    greedy: bool
+    order: TokenOrder
+
+    def first(self, drafted: Drafted, scored: Scored, stop: int) -> int:
+        """The first of `stop` drafted tokens for which the ensemble is asked; `stop` if none is."""
+        for n in range(stop):
+            if self.asks(drafted.rows[n], drafted.picks[n], scored.at(n)):
+                return n
+        return stop
+
+    def asks(self, row: Row, pick: Pick, verdicts: Mapping[str, Verdict | None]) -> bool:
+        """Whether a drafted token, picked from this row, needs the ensemble.
+
+        Not where a verifier's tokens do not meet the drafter's: what is in front is OOV-like to it.
+        """
+        known = {member: verdict for member, verdict in verdicts.items() if verdict is not None}
+        if not verdicts or len(known) < len(verdicts) or row.confidence > self.extra_gate:
+            return False
+        if self.greedy and all(verdict.agrees for verdict in known.values()):
+            return False
+        own = float(row.entries.probs[row.entries.ids == pick.token][0])
+        probabilities = {member: verdict.probability for member, verdict in known.items()}
+        return not self._mean({self.drafter: own, **probabilities}) > self.consensus
+
+    def _mean(self, probabilities: Mapping[str, float]) -> float:
+        """The weighted mean among the members that are there; in name order, as in `combine`."""
+        present = sorted(probabilities)
+        total = sum(self.weights[member] for member in present)
+        if total <= 0.0:
+            return sum(probabilities[member] for member in present) / len(present)
+        return sum(self.weights[member] / total * probabilities[member] for member in present)
+
+    def judge(self, row: Row, own: int) -> Verdict | None:
+        """What a member thinks of its own token: `own` is its union id."""
+        entries = row.entries
+        at = np.flatnonzero(entries.ids == own)
+        if not at.size and not entries.is_complete:
+            return None
+        probability = float(entries.probs[at[0]]) if at.size else 0.0
+        largest = float(entries.probs.max())
+        if probability < largest:
+            return Verdict(agrees=False, probability=probability)
+        if entries.bound >= largest:  # somebody who is not listed may tie
+            return Verdict(True, probability) if not self.greedy else None
+        tied = entries.ids[entries.probs == entries.probs.max()]
+        agrees = bool(self.order.rank[own] == self.order.rank[tied].min())
+        return Verdict(agrees, probability)
+
+
+class DraftLength:
+    """How many tokens are drafted at a time: fewer where many drafts are not accepted to the end.
+
+    It depends on nothing but the text's own history, as what is drafted decides what verifiers see.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rejected = 0.2
+
+    @property
+    def now(self) -> int:
+        """From 3 tokens to the most, which may be less than 3."""
+        least = min(SHORTEST_DRAFT, self._most)
+        share = min(1.0, self._rejected / SHORTEST_AT)
+        return self._most - round((self._most - least) * share)
+
+    def note(self, rejected: bool) -> None:
+        """Learn whether a draft was cut short by the ensemble."""
+        self._rejected = 0.9 * self._rejected + 0.1 * rejected

@@ -1,0 +1,221 @@
+"""Steps that look beyond the text: a member's draft, and how others see it.
+
+Both are facts about the text and the members.  What is there already is not asked for again, and
+what an eviction or a lost member took away is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gac.core import END, Extend, GenerateRequest, Pick, Row
+from gac.core import Draft as Leave
+from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Verdict
+from gac.decoding.sampling import needs_all_entries
+from gac.engine.told import Told
+from gac.errors import GacError
+from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
+from gac.vocabulary.union import UnionVocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sequence is: its request, and what it knows that does not change during a step.
+
+    `limits` are the most ids it may have at each member; the first `num_endless` tokens from here
+    on must not end it.
+    """
+
+    request: GenerateRequest
+    told: Mapping[str, Told]
+    limits: Mapping[str, int]
+    union: UnionVocabulary
+    num_tokens: int
+    num_endless: int
+
+
+class OpenDraft:
+    """A draft while its member writes it."""
+
+    def __init__(self, step: Draft, place: Place) -> None:
+        self.members = (step.member,)
+        self._step = step
+        self._place = place
+        self._told = place.told[step.member]
+        self._ahead = self._told.context.copy()
+        self._picks: list[Pick] = []
+        self._rows: list[Row] = []
+        self._dense = needs_all_entries(place.request.sampling)
+        self._room = 0
+        if not self._ahead.abstains:
+            room = place.limits[step.member] - len(self._ahead.ids)
+            most = place.request.max_new_tokens - place.num_tokens
+            self._room = min(step.max_tokens, most, room)
+        self.take()
+
+    @property
+    def result(self) -> Drafted:
+        """The draft, once nothing is lacking."""
+        return Drafted(tuple(self._picks), tuple(self._rows))
+
+    def lacks(self, member: str) -> bool:
+        """Whether it has to go on."""
+        return len(self._picks) < self._room
+
+    def num_missing(self, member: str) -> int:
+        """Ids that the member has yet to compute before it can go on."""
+        return len(self._ahead.ids) - self._told.num_held(self._ahead.ids)
+
+    def num_slots(self, member: str) -> int:
+        """How many K/V slots the whole draft takes."""
+        return len(self._ahead.ids) + self._room - len(self._picks)
+
+    def ask(self, member: str, budget: int) -> Extend:
+        """The message that lets the member go on."""
+        ids, done = self._ahead.ids, len(self._picks)
+        leave = Leave(
+            self._room - done - 1,
+            0.0,
+            self._place.request.sampling,
+            self._place.num_tokens + done,
+        )
+        num_endless = max(0, self._place.num_endless - done)
+        return self._told.tell_ahead(
+            ids, budget, (len(ids),), num_endless, self._dense, draft=leave
+        )
+
+    def take(self) -> None:
+        """Pick from the rows that are there."""
+        while self.lacks(self._step.member):
+            done = len(self._picks)
+            entries = self._told.row_after(self._ahead.ids, done < self._place.num_endless)
+            if entries is None:
+                return
+            row = Row(self._step.member, self._place.num_tokens + done, entries)
+            pick = self._step.decide([row])
+            if pick is None:
+                if entries.is_complete:
+                    raise GacError("all entries of a row do not decide a token")
+                self._dense = True
+                return
+            self._picks.append(pick)
+            self._rows.append(row)
+            if pick.token == END:
+                self._room = len(self._picks)
+            else:
+                self._ahead.commit(self._place.union.tokens[pick.token], owned=True)
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """One member's verdicts on a draft: `own` holds its token for each place, END behind the text.
+
+    `open` are the drafted tokens whose verdict is not there yet.
+    """
+
+    told: Told
+    ahead: LookAhead
+    own: tuple[int, ...]
+    verdicts: list[Verdict | None]
+    open: list[int]
+    dense: bool = field(default=False)
+
+    def take(self, member: str, place: Place, judge: Judge) -> None:
+        """Judge the rows that are there."""
+        for n in list(self.open):
+            ids = self.ahead.ids[: self.ahead.places[n]]
+            entries = self.told.row_after(ids, n < place.num_endless)
+            if entries is None:
+                continue
+            verdict = judge(Row(member, place.num_tokens + n, entries), self.own[n])
+            if verdict is not None:
+                self.verdicts[n] = verdict
+                self.open.remove(n)
+            elif entries.is_complete:
+                raise GacError("all entries of a row do not judge a token")
+            else:
+                self.dense |= bool((entries.ids == self.own[n]).any())
+
+    @property
+    def needed(self) -> list[int]:
+        """The ids up to the last row that is wanted."""
+        last = self.ahead.places[self.open[-1]] if self.open else 0
+        return self.ahead.ids[:last]
+
+
+class OpenScore:
+    """A draft while others look at it, each in one pass."""
+
+    def __init__(self, step: Score, place: Place) -> None:
+        self._step = step
+        self._place = place
+        tokens = [place.union.tokens[token] for token in step.tokens]
+        aheads = {
+            name: look_ahead(place.told[name].context, tokens)
+            for name in step.members
+            if not place.told[name].context.abstains
+        }
+        self.members = tuple(aheads)
+        limits = [_num_fitting(ahead, place.limits[name]) for name, ahead in aheads.items()]
+        self._num_tokens = min([len(tokens), *(count for count in limits if count is not None)])
+        self._num_final = min(num_final(tokens), self._num_tokens)
+        self._sheets = {name: self._sheet(name, ahead) for name, ahead in aheads.items()}
+        self.take()
+
+    def _sheet(self, member: str, ahead: LookAhead) -> _Sheet:
+        told, places = self._place.told[member], ahead.places[: self._num_tokens]
+        union_ids = self._place.union.places[member]
+        own = tuple(
+            int(union_ids[ahead.ids[place]]) if place is not None and token != END else END
+            for place, token in zip(places, self._step.tokens, strict=False)
+        )
+        verdicts: list[Verdict | None] = [None] * len(places)
+        if len(places) < self._num_tokens:  # what it cannot spell, it would never write
+            verdicts.append(Verdict(agrees=False, probability=0.0))
+        waiting = [n for n, place in enumerate(places) if place is not None]
+        return _Sheet(told, ahead, own, verdicts, waiting)
+
+    @property
+    def result(self) -> Scored:
+        """The verdicts, once nothing is lacking."""
+        verdicts = {name: tuple(sheet.verdicts) for name, sheet in self._sheets.items()}
+        return Scored(self._num_tokens, self._num_final, verdicts)
+
+    def lacks(self, member: str) -> bool:
+        """Whether a verdict of this member is not there yet."""
+        return bool(self._sheets[member].open)
+
+    def num_missing(self, member: str) -> int:
+        """Ids that the member has yet to compute."""
+        sheet = self._sheets[member]
+        return len(sheet.needed) - sheet.told.num_held(sheet.needed)
+
+    def num_slots(self, member: str) -> int:
+        """How many K/V slots the draft takes."""
+        return len(self._sheets[member].needed) if member in self._sheets else 0
+
+    def ask(self, member: str, budget: int) -> Extend:
+        """The message that asks for all rows that are wanted, and its own tokens' entries."""
+        sheet = self._sheets[member]
+        positions = tuple(place for n in sheet.open if (place := sheet.ahead.places[n]))
+        num_endless = sum(n < self._place.num_endless for n in sheet.open)
+        own = tuple(sorted({sheet.own[n] for n in sheet.open}))
+        return sheet.told.tell_ahead(sheet.needed, budget, positions, num_endless, sheet.dense, own)
+
+    def take(self) -> None:
+        """Judge the rows that are there."""
+        for member, sheet in self._sheets.items():
+            sheet.take(member, self._place, self._step.judge)
+
+
+def _num_fitting(ahead: LookAhead, limit: int) -> int | None:
+    """How many tokens of a draft start before a context is full; None if all do."""
+    over = (n for n, place in enumerate(ahead.places) if place is not None and place >= limit)
+    return next(over, None)
+
+
+Outlook = OpenDraft | OpenScore
+
+
+def open_outlook(step: Draft | Score, place: Place) -> Outlook:
+    """Begin to answer a step."""
+    return OpenDraft(step, place) if isinstance(step, Draft) else OpenScore(step, place)

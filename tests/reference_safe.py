@@ -1,0 +1,192 @@
+"""The oracle for SAFE (arXiv 2510.15346): draft, verify, ensemble, straight from section 3.
+
+Dense, uncached, one sequence; built on the members of `tests/reference.py`.  Texts are compared as
+bytes: position j of a draft is aligned with a verifier if the text before it is a whole number of
+the verifier's tokens, when it tokenises text and draft together.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gac.core import Sampling
+from gac.vocabulary.retokenize import window_start
+from gac.vocabulary.text_encoder import CannotSpell
+from tests.reference import END, Member, _going_on, _pick
+
+Row = dict[bytes, float]
+LOOK_AHEAD = 4
+
+
+@dataclass
+class Safe:
+    """One text; `sharpen` as in section 3.3; temperature > 0: the sampling form of appendix H."""
+
+    members: Mapping[str, Member]
+    weights: Mapping[str, float]
+    drafter: str
+    max_new_tokens: int
+    rule: str = "canonical"
+    max_tokens: int = 8
+    consensus: float = 0.5
+    extra_gate: float = 1.0
+    sharpen: str = "none"
+    sampling: Sampling | None = None
+    noise: Callable[[int, bytes], float] | None = None
+    min_new_tokens: int = 0
+
+    def generate(self) -> tuple[list[bytes], list[bool], bool]:
+        """The tokens, which of them all members decided, and whether the text ended by END."""
+        self.text: list[bytes] = []
+        self.joint: list[bool] = []
+        self.rejected, held = 0.2, 0
+        self.first_token()
+        while not self.is_over():
+            least = min(3, self.max_tokens)
+            shorter = (self.max_tokens - least) * min(1.0, self.rejected / 0.65)
+            wanted = held + self.max_tokens - round(shorter)
+            draft = self.draft(min(wanted, self.max_new_tokens - len(self.text)))
+            if not draft:
+                self.ensemble()
+                self.rejected *= 0.9
+                continue
+            is_last = len(draft) < wanted or draft[-1][0] == END
+            settled = len(draft) if is_last else self.num_settled([token for token, _ in draft])
+            doubted = next((n for n in range(settled) if self.doubted(draft, n)), settled)
+            held = len(draft) - settled if doubted == settled else 0
+            for token, _ in draft[:doubted]:
+                self.commit(token, (self.drafter,), joint=False)
+            if doubted < settled:
+                self.ensemble()
+            self.rejected = 0.9 * self.rejected + 0.1 * (doubted < settled)
+        ended = self.text[-1] == END
+        return self.text[: len(self.text) - ended], self.joint[: len(self.text) - ended], ended
+
+    def is_over(self) -> bool:
+        return len(self.text) >= self.max_new_tokens or END in self.text[-1:]
+
+    def row(self, member: Member, text: Sequence[bytes], position: int) -> Row:
+        return _going_on(member.distribution(b"".join(text)), position < self.min_new_tokens)
+
+    def draft(self, count: int) -> list[tuple[bytes, Row]]:
+        """Section 3.1: what the drafter writes by itself, and its row before each token."""
+        member = self.members[self.drafter]
+        ahead, text, given = replace(member), [*self.text], []
+        while not member.abstains and len(given) < count and END not in text[-1:]:
+            row = self.row(ahead, text, len(text))
+            token = _pick(row, self.sampling, self.noise, len(text))
+            given.append((token, row))
+            if token != END:
+                ahead.follow(b"".join(text), token, True, self.rule)
+            text.append(token)
+        return given
+
+    def num_settled(self, tokens: list[bytes]) -> int:
+        """Tokens in front of the last end of a word, or with enough tokens behind them."""
+        text = b"".join(tokens)
+        ends = [p for p in range(1, len(text)) if text[p : p + 1].isspace() > text[p - 1 : p].isspace()]
+        starts = [len(b"".join(tokens[:n])) for n in range(len(tokens))]
+        return max(sum(start < max(ends, default=0) for start in starts), len(tokens) - LOOK_AHEAD, 0)
+
+    def doubted(self, draft: list[tuple[bytes, Row]], n: int) -> bool:
+        """Section 3.2: the test for OOV-like tokens and the test for consensus."""
+        tokens, (token, own_row) = [token for token, _ in draft], draft[n]
+        own, favourites = {self.drafter: own_row[token]}, []
+        for name, member in self.members.items():
+            spelled = self.num_spelled(member, tokens)
+            if name == self.drafter or member.abstains or n > spelled:
+                continue
+            if n == spelled:  # it cannot follow
+                own[name] = 0.0
+                favourites.append(False)
+                continue
+            ids, starts = self.look_ahead(member, tokens[:spelled])
+            start = len(b"".join(tokens[:n]))
+            if start not in starts:
+                return False
+            seen = replace(member, tail=ids[: starts[start]])
+            row = self.row(seen, [*self.text, *tokens[:n]], len(self.text) + n)
+            mine = END if token == END else member.vocabulary.token_bytes[ids[starts[start]]]
+            own[name] = row.get(mine, 0.0)
+            favourites.append(mine == min(row, key=lambda t: (-row[t], t)))
+        return self.is_doubted(own_row, own, favourites)
+
+    def is_doubted(self, own_row: Row, own: dict[str, float], favourites: list[bool]) -> bool:
+        if len(own) == 1 or max(own_row.values()) > self.extra_gate:
+            return False
+        if all(favourites) and (self.sampling is None or not self.sampling.temperature):
+            return False
+        total = sum(self.weights[name] for name in own)
+        return sum(self.weights[name] / total * p for name, p in own.items()) <= self.consensus
+
+    def num_spelled(self, member: Member, tokens: list[bytes]) -> int:
+        ahead = replace(member)
+        for n, token in enumerate(tokens):
+            ahead.follow(b"".join([*self.text, *tokens[:n]]), token, False, self.rule)
+            if ahead.abstains:
+                return n
+        return len(tokens)
+
+    def look_ahead(self, member: Member, tokens: list[bytes]) -> tuple[list[int], dict[int, int]]:
+        """A verifier's ids for text and draft, and which of them start where in the draft."""
+        length, encode = member.vocabulary.token_bytes, member.vocabulary.encoder.encode
+        own_text = (b" " if member.lead else b"") + b"".join(self.text)
+        if self.rule == "append":
+            ids = [*member.tail, *(i for token in tokens for i in encode(token))]
+        else:
+            kept = [*member.tail]
+            while len(b"".join(length[i] for i in kept)) > window_start(own_text):
+                kept.pop()
+            offset = len(b"".join(length[i] for i in kept))
+            ids = [*kept, *encode(own_text[offset:] + b"".join(tokens))]
+        starts = [len(b"".join(length[i] for i in ids[:n])) for n in range(len(ids) + 1)]
+        return ids, {start - len(own_text): n for n, start in enumerate(starts)}
+
+    def first_token(self) -> None:
+        """All read the prompt; the drafter's favourite stands in for everybody's own token."""
+        rows = {name: self.row(member, [], 0) for name, member in self.members.items()}
+        token = _pick(rows[self.drafter], self.sampling, self.noise, 0)
+        own = {name: row.get(token, 0.0) for name, row in rows.items()}
+        tops = [min(row, key=lambda t: (-row[t], t)) == token for row in rows.values()]
+        if self.is_doubted(rows[self.drafter], own, tops):
+            self.ensemble()
+        else:
+            self.commit(token, (self.drafter,), joint=True)
+
+    def ensemble(self) -> None:
+        """Section 3.3: every member's row after the text so far; sharper where none has half."""
+        position = len(self.text)
+        rows = {n: self.row(m, self.text, position) for n, m in self.members.items() if not m.abstains}
+        total = sum(self.weights[name] for name in rows)
+        shares = {name: self.weights[name] / total for name in sorted(rows)}
+        tokens = {token for row in rows.values() for token in row}
+        mean = {t: sum(w * rows[n].get(t, 0.0) for n, w in shares.items()) for t in tokens}
+        sharp = mean
+        if max(mean.values()) < 0.5 and len(rows) > 1:
+            sharp = self.sharpened(mean, rows, shares)
+        winner = _pick(sharp, self.sampling, self.noise, position)
+        votes = {name: share * rows[name].get(winner, 0.0) for name, share in shares.items()}
+        owners = [name for name, vote in votes.items() if vote == max(votes.values())]
+        self.commit(winner, owners, joint=len(rows) > 1)
+
+    def sharpened(self, mean: Row, rows: dict[str, Row], shares: dict[str, float]) -> Row:
+        if self.sharpen == "geometric":
+            product = {t: math.prod(rows[n].get(t, 0.0) ** w for n, w in shares.items()) for t in mean}
+            return product if any(product.values()) else mean
+        if self.sharpen == "none":
+            return mean
+        own = rows.get(self.drafter, mean)
+        return {
+            t: sum(mean[u] for u in mean if u.startswith(t)) if t and p > 0.1 and own.get(t) else p
+            for t, p in mean.items()
+        }
+
+    def commit(self, token: bytes, owners: Sequence[str], joint: bool) -> None:
+        if token != END:
+            for name, member in self.members.items():
+                member.follow(b"".join(self.text), token, name in owners, self.rule)
+        self.text.append(token)
+        self.joint.append(joint)
+
+
+_ = CannotSpell
