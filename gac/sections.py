@@ -119,7 +119,7 @@ def _as_tuple(value: object) -> object:
 
 
 Wish = Literal["strategy", "threshold", "weights", "aggregation", "members"]
-StrategyName = Literal["every_step", "threshold", "mixture"]
+StrategyName = Literal["every_step", "threshold", "safe", "mixture"]
 
 
 class RequestsConfig(Section):

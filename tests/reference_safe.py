@@ -6,12 +6,12 @@ the verifier's tokens, when it tokenises text and draft together.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gac.core import Sampling
 from gac.vocabulary.retokenize import window_start
-from gac.vocabulary.text_encoder import CannotSpell
 from tests.reference import END, Member, _going_on, _pick
 
 Row = dict[bytes, float]
@@ -34,6 +34,7 @@ class Safe:
     sampling: Sampling | None = None
     noise: Callable[[int, bytes], float] | None = None
     min_new_tokens: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
 
     def generate(self) -> tuple[list[bytes], list[bool], bool]:
         """The tokens, which of them all members decided, and whether the text ended by END."""
@@ -54,6 +55,7 @@ class Safe:
             settled = len(draft) if is_last else self.num_settled([token for token, _ in draft])
             doubted = next((n for n in range(settled) if self.doubted(draft, n)), settled)
             held = len(draft) - settled if doubted == settled else 0
+            self.seen["held back"] += held
             for token, _ in draft[:doubted]:
                 self.commit(token, (self.drafter,), joint=False)
             if doubted < settled:
@@ -84,9 +86,13 @@ class Safe:
     def num_settled(self, tokens: list[bytes]) -> int:
         """Tokens in front of the last end of a word, or with enough tokens behind them."""
         text = b"".join(tokens)
-        ends = [p for p in range(1, len(text)) if text[p : p + 1].isspace() > text[p - 1 : p].isspace()]
+        ends = [
+            p for p in range(1, len(text)) if text[p : p + 1].isspace() > text[p - 1 : p].isspace()
+        ]
         starts = [len(b"".join(tokens[:n])) for n in range(len(tokens))]
-        return max(sum(start < max(ends, default=0) for start in starts), len(tokens) - LOOK_AHEAD, 0)
+        return max(
+            sum(start < max(ends, default=0) for start in starts), len(tokens) - LOOK_AHEAD, 0
+        )
 
     def doubted(self, draft: list[tuple[bytes, Row]], n: int) -> bool:
         """Section 3.2: the test for OOV-like tokens and the test for consensus."""
@@ -103,6 +109,7 @@ class Safe:
             ids, starts = self.look_ahead(member, tokens[:spelled])
             start = len(b"".join(tokens[:n]))
             if start not in starts:
+                self.seen["OOV-like"] += 1
                 return False
             seen = replace(member, tail=ids[: starts[start]])
             row = self.row(seen, [*self.text, *tokens[:n]], len(self.text) + n)
@@ -156,7 +163,9 @@ class Safe:
     def ensemble(self) -> None:
         """Section 3.3: every member's row after the text so far; sharper where none has half."""
         position = len(self.text)
-        rows = {n: self.row(m, self.text, position) for n, m in self.members.items() if not m.abstains}
+        rows = {
+            n: self.row(m, self.text, position) for n, m in self.members.items() if not m.abstains
+        }
         total = sum(self.weights[name] for name in rows)
         shares = {name: self.weights[name] / total for name in sorted(rows)}
         tokens = {token for row in rows.values() for token in row}
@@ -171,7 +180,9 @@ class Safe:
 
     def sharpened(self, mean: Row, rows: dict[str, Row], shares: dict[str, float]) -> Row:
         if self.sharpen == "geometric":
-            product = {t: math.prod(rows[n].get(t, 0.0) ** w for n, w in shares.items()) for t in mean}
+            product = {
+                t: math.prod(rows[n].get(t, 0.0) ** w for n, w in shares.items()) for t in mean
+            }
             return product if any(product.values()) else mean
         if self.sharpen == "none":
             return mean
@@ -187,6 +198,3 @@ class Safe:
                 member.follow(b"".join(self.text), token, name in owners, self.rule)
         self.text.append(token)
         self.joint.append(joint)
-
-
-_ = CannotSpell

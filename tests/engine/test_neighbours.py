@@ -19,6 +19,7 @@ from gac.config import (
     MinConfig,
     MixtureConfig,
     ReplaceConfig,
+    SafeConfig,
     ThresholdConfig,
     UniteConfig,
 )
@@ -53,9 +54,14 @@ AGGREGATED = [
     ThresholdConfig(gate="bora", threshold=0.25, aggregation=CoreConfig()),
     MixtureConfig(),
 ]
+VERIFIED = [
+    SafeConfig(drafter="ada"),
+    SafeConfig(drafter="bora", max_tokens=3, extra_gate=0.6, sharpen="prefix_merge"),
+    SafeConfig(drafter="cleo", sharpen="geometric", aggregation=UniteConfig()),
+]
 GUARDED = EveryStepConfig(aggregation=GeometricConfig(), conflict_guard="ada")
 """For greedy requests."""
-STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED, *AGGREGATED])
+STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED, *AGGREGATED, *VERIFIED])
 ALL_ENTRIES = 100_000
 
 
@@ -195,16 +201,18 @@ CROWDED = {
     "kv_tokens": 120,
     "aborted": set(),
 }
+CROWDED_SAFE = {**CROWDED, "strategy": VERIFIED, "kv_tokens": 150}
 """Six texts where members have room for three: some are evicted while others are drafted."""
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @example(trio="twins", **CROWDED)
 @example(trio="one abstains", **CROWDED)
+@example(trio="near twins", **CROWDED_SAFE)
 @given(
     specs=st.lists(DRAFTED, min_size=1, max_size=6),
     trio=st.sampled_from(list(TRIOS)),
-    strategy=st.sampled_from([*[EVERY_STEP] * 6, GATED, REPLACED, *AGGREGATED]),
+    strategy=st.sampled_from([*[EVERY_STEP] * 6, GATED, REPLACED, *AGGREGATED, *VERIFIED]),
     rule=st.sampled_from(["canonical", "append"]),
     drafter=st.sampled_from(list(DEFINITIONS)),
     max_tokens=st.integers(1, 7),
@@ -282,7 +290,9 @@ def test_sequences_are_evicted_and_come_back() -> None:
 @given(
     specs=st.lists(SPECS, min_size=4, max_size=8),
     strategies=st.lists(
-        st.sampled_from([EVERY_STEP, GATED, GUARDED, *AGGREGATED]), min_size=8, max_size=8
+        st.sampled_from([EVERY_STEP, GATED, GUARDED, *AGGREGATED, *VERIFIED]),
+        min_size=8,
+        max_size=8,
     ),
     weights=st.lists(
         st.sampled_from([None, {"ada": 0.2, "bora": 0.0, "cleo": 0.8}]), min_size=8, max_size=8

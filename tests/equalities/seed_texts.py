@@ -10,6 +10,7 @@ from gac.config import (
     MinConfig,
     MixtureConfig,
     ReplaceConfig,
+    SafeConfig,
     StrategyConfig,
     ThresholdConfig,
     UniteConfig,
@@ -27,6 +28,7 @@ def strategies(names: tuple[str, ...]) -> list[StrategyConfig]:
     return [
         EveryStepConfig(),
         ThresholdConfig(gate=names[0], threshold=0.5),
+        SafeConfig(drafter=names[0], sharpen="prefix_merge"),
         MixtureConfig(),
         EveryStepConfig(aggregation=GeometricConfig()),
         EveryStepConfig(aggregation=MinConfig()),
