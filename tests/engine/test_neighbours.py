@@ -201,7 +201,7 @@ CROWDED = {
     "kv_tokens": 120,
     "aborted": set(),
 }
-CROWDED_SAFE = {**CROWDED, "strategy": VERIFIED, "kv_tokens": 150}
+CROWDED_SAFE = {**CROWDED, "strategy": VERIFIED[0], "kv_tokens": 150}
 """Six texts where members have room for three: some are evicted while others are drafted."""
 
 
