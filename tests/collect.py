@@ -1,10 +1,15 @@
 """Run requests through an engine and wait for what they wrote."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from gac.config import EveryStepConfig
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, TokenEvent
+from gac.decoding.decide import Decider
+from gac.decoding.every_step import every_step
+from gac.decoding.flow import Decide, Strategy
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
@@ -41,6 +46,17 @@ class Written:
     @property
     def text(self) -> str:
         return "".join(event.text for event in self.tokens) + self.finish.text
+
+
+@dataclass(frozen=True)
+class Scripted(StrategyMaker):
+    """A strategy that a test wrote itself, decided by as if at every step."""
+
+    config: EveryStepConfig = EveryStepConfig()
+    script: Callable[[tuple[str, ...], Decide], Strategy] = every_step
+
+    def __call__(self, members: tuple[str, ...], decide: Decider) -> Strategy:
+        return self.script(members, decide)
 
 
 class Running:

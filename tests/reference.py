@@ -145,7 +145,7 @@ def generate(
             return text, True
         largest = max(row.get(winner, 0.0) for row in votes.values())
         for name, member in members.items():
-            owned = name in votes and votes[name].get(winner, 0.0) >= largest * (1.0 - 1e-6)
+            owned = name in votes and votes[name].get(winner, 0.0) >= largest * (1.0 - 1e-5)
             member.follow(b"".join(text), winner, owned, rule)
         text.append(winner)
     return text, False

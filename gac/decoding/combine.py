@@ -13,9 +13,12 @@ from gac.core import Row
 
 Floats = NDArray[np.float64]
 
-TIE = 1e-6
-"""Shares of the say that differ by no more, relatively, are equal: the same model computes them a
-little differently in passes of other shapes."""
+TIE = 1e-5
+"""Shares of the say that differ by no more, relatively, are equal.
+
+A model and its twin compute them a little differently in passes of other shapes: measured on five
+float32 models, whose twin drafts, a third of all tokens by more than 1e-6, none by more than 1e-5.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gac.errors import (
     MemberLost,
     RequestError,
 )
-from tests.collect import Running
+from tests.collect import Running, Scripted
 from tests.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for
 
 EVERY_STEP = strategy_maker(EveryStepConfig())
@@ -67,7 +67,7 @@ def test_strategy_that_cannot_start_fails_its_request_alone(fakes: FakeEnsemble)
             raise KeyError("no gate")
         return EVERY_STEP(members, decide)
 
-    with Running(fakes.ensemble, make) as running:
+    with Running(fakes.ensemble, Scripted(script=make)) as running:
         bad = request_of(fakes, "bad")
         bad = GenerateRequest("bad", {"a": bad.prompts["a"]}, 5)
         failed, good = running.write([bad, request_of(fakes, "good")])
@@ -82,7 +82,7 @@ def test_strategy_that_ends_is_an_error_and_no_hang(fakes: FakeEnsemble) -> None
         rows = yield Query(members)
         yield Commit(rows, decide)
 
-    with Running(fakes.ensemble, one_token) as running:
+    with Running(fakes.ensemble, Scripted(script=one_token)) as running:
         [written] = running.write([request_of(fakes, "r")])
         assert isinstance(written.end, ErrorEvent)
         assert isinstance(written.end.error, GacError)

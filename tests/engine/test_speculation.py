@@ -16,7 +16,7 @@ from gac.decoding.strategies import strategy_maker
 from gac.engine.speculation import Speculation, drafts_for, speculation_for
 from gac.model import listing
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running, Written
+from tests.collect import Running, Scripted, Written
 from tests.fakes import (
     EagerSpeculation,
     FakeEnsemble,
@@ -297,7 +297,7 @@ def test_query_that_does_not_ask_the_drafter_does_not_wait_for_it() -> None:
     def texts(drafter: str | None) -> Written:
         fakes = fake_ensemble(**FOREIGN)
         speculation = EagerSpeculation("a", 4, list(fakes.runners)) if drafter else None
-        with Running(fakes.ensemble, now_and_then, None, speculation) as running:
+        with Running(fakes.ensemble, Scripted(script=now_and_then), None, speculation) as running:
             [written] = running.write([request_of(fakes)])
         fakes.close()
         return written
