@@ -16,6 +16,7 @@ from gac.config import (
     EveryStepConfig,
     MemberConfig,
     RayConfig,
+    SafeConfig,
     ServerConfig,
     SpeculationConfig,
     ThresholdConfig,
@@ -323,6 +324,26 @@ WRONG_TOP_VALUES = [
         "'ada' or 'bora'",
     ),
     (
+        {"strategy": {"name": "safe", "drafter": "cleo"}},
+        "strategy.drafter: 'cleo'",
+        "'ada' or 'bora'",
+    ),
+    (
+        {"strategy": {"name": "safe", "max_tokens": 0}},
+        "strategy.max_tokens: 0",
+        "a whole number, at least 1",
+    ),
+    (
+        {"strategy": {"name": "safe", "consensus": 1.5}},
+        "strategy.consensus: 1.5",
+        "a number from 0 to 1",
+    ),
+    (
+        {"strategy": {"name": "safe", "sharpen": "yes"}},
+        "strategy.sharpen: 'yes'",
+        "'none' or 'prefix_merge' or 'geometric'",
+    ),
+    (
         {"strategy": {"name": "threshold", "below": "average"}},
         "strategy.below: 'average'",
         "'ensemble' or 'replace'",
@@ -447,6 +468,21 @@ def test_explicit_strategy_wins_over_the_priorities() -> None:
     gate = {"name": "threshold", "gate": "ada", "threshold": 0, "below": "replace"}
     config = parse(primary_and_supportive(strategy=gate))
     assert config.strategy == ThresholdConfig(gate="ada", threshold=0.0, below="replace")
+
+
+def test_default_drafter_is_found_as_the_default_gate_is() -> None:
+    best = member("cleo", score=101.0)
+    for members, drafter in [
+        ([member("ada"), member("bora", priority="primary"), best], "bora"),
+        ([member("ada"), best], "cleo"),
+        ([member("ada"), member("bora")], "ada"),
+    ]:
+        strategy = parse({"CONFIG_API_SERVER": members, "strategy": "safe"}).strategy
+        assert strategy == SafeConfig(drafter=drafter)
+    given = {"name": "safe", "drafter": "bora", "sharpen": "geometric", "extra_gate": 0.5}
+    config = parse(two(strategy=given))
+    assert config.strategy == SafeConfig(drafter="bora", sharpen="geometric", extra_gate=0.5)
+    assert parse(yaml.safe_load(describe(config))) == config
 
 
 def test_default_gate_is_the_primary_then_the_highest_score_then_the_first() -> None:

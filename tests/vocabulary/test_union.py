@@ -125,3 +125,13 @@ def test_real_members_share_what_they_share(real_named) -> None:
     assert len(union) == 1 + len(set().union(*(m.canonical for m in members)))
     for member in members:
         assert all(token in union.index for token in member.canonical)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(words=st.lists(st.text("abé", min_size=2, max_size=5), max_size=12, unique=True))
+def test_tokens_that_start_with_a_token_follow_it_in_rank(words) -> None:
+    union = build_union([fake_vocabulary("m", byte_level_definition(words))])
+    by_rank = [union.tokens[token_id] for token_id in np.argsort(union.rank)]
+    for token_id, token in enumerate(union.tokens):
+        found = by_rank[union.rank[token_id] : union.prefix_ends[token_id]]
+        assert found == [other for other in by_rank if other.startswith(token)]
