@@ -5,16 +5,20 @@ what an eviction or a lost member took away is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gac.core import END, Extend, GenerateRequest, Pick, Row
 from gac.core import Draft as Leave
-from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Verdict
+from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Step, Verdict
 from gac.decoding.sampling import needs_all_entries
+from gac.engine.metrics import Metrics
 from gac.engine.told import Told
 from gac.errors import GacError
 from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
 from gac.vocabulary.union import UnionVocabulary
+
+FURTHER_TOKENS = 3
+"""What a drafter writes while its draft is looked at, which takes about a step of the slowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +223,40 @@ Outlook = OpenDraft | OpenScore
 def open_outlook(step: Draft | Score, place: Place) -> Outlook:
     """Begin to answer a step."""
     return OpenDraft(step, place) if isinstance(step, Draft) else OpenScore(step, place)
+
+
+class Overlap:
+    """Lets a drafter go on from its own draft while others look at it.
+
+    What it writes meanwhile is there when it is asked for, if the draft is accepted; else it is
+    dropped, and the drafter was busy for nothing: not again before another draft is accepted.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.open: OpenDraft | None = None
+        self._draft: Draft | None = None
+        self._was_accepted = False
+        self._metrics = metrics
+        self._reach = 0
+
+    def note(self, step: Step, place: Place) -> None:
+        """A step opens, at this place."""
+        self.open = None
+        if isinstance(step, Draft):
+            self._draft = step
+        elif isinstance(step, Score):
+            reach = place.num_tokens + len(step.tokens)
+            self._metrics.drafted += max(0, reach - max(self._reach, place.num_tokens))
+            self._reach = max(self._reach, reach)
+            if self._was_accepted and self._draft is not None:
+                size = len(step.tokens) + FURTHER_TOKENS
+                self.open = OpenDraft(replace(self._draft, max_tokens=size), place)
+            self._was_accepted = True
+        else:
+            self._metrics.wasted += max(0, self._reach - place.num_tokens)
+            self._reach = place.num_tokens
+            self._was_accepted = False
+
+    def wants(self, member: str) -> bool:
+        """Whether this member may go on from its draft."""
+        return self.open is not None and member in self.open.members and self.open.lacks(member)

@@ -28,7 +28,8 @@ class Metrics:
     """What has happened since the start; a sequence counts once, by how it ended.
 
     `completed` counts the tokens that were not decided by the rows as they came and needed some
-    entries more, `dense` those that needed all.
+    entries more, `dense` those that needed all.  Of the tokens that strategies had `drafted`,
+    `wasted` were dropped.
     """
 
     finished: int = 0
@@ -38,6 +39,8 @@ class Metrics:
     tokens: int = 0
     completed: int = 0
     dense: int = 0
+    drafted: int = 0
+    wasted: int = 0
     combine_s: float = 0.0
     commit_s: float = 0.0
     members: dict[str, Spent] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from gac.core import (
 from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strategy
 from gac.engine.ahead import Ahead
 from gac.engine.completion import Completion, complete
-from gac.engine.drafted import Outlook, Place, open_outlook
+from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
 from gac.engine.metrics import Metrics
 from gac.engine.speculation import Drafts
 from gac.engine.text import Emit, Text
@@ -57,6 +57,7 @@ class Sequence:
         self._metrics = metrics
         self._dense = dense
         self._ahead = Ahead(request, self._told, limits, drafts)
+        self._overlap = Overlap(metrics)
         self._step: Query | Completion | Outlook | None = None
         self._asked: set[str] = set()
         self._num_losses = 0
@@ -76,14 +77,21 @@ class Sequence:
     # What members are asked
 
     def wants(self, member: str) -> bool:
-        """Whether the open step needs a row of this member that nobody has gone to fetch."""
-        return (
-            self._step is not None
-            and member in self._step.members
-            and not self._told[member].is_asked
-            and self._lacks(member)
-            and not self._waits_for_draft(member)
-        )
+        """Whether the open step needs a row of this member that nobody has gone to fetch.
+
+        Or the member may write ahead of it.
+        """
+        if self._step is None or member not in self._told or self._told[member].is_asked:
+            return False
+        is_needed = member in self._step.members and self._lacks(member)
+        return (is_needed and not self._waits_for_draft(member)) or self._overlap.wants(member)
+
+    def _outlook(self, member: str) -> Outlook | None:
+        """What the member looks at beyond the text, if it does."""
+        if self._overlap.wants(member):
+            return self._overlap.open
+        is_asked = isinstance(self._step, Outlook) and member in self._step.members
+        return self._step if is_asked and isinstance(self._step, Outlook) else None
 
     def _lacks(self, member: str) -> bool:
         """Whether the open step cannot go on for want of this member's row."""
@@ -121,9 +129,8 @@ class Sequence:
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
-        if isinstance(self._step, Outlook) and member in self._step.members:
-            return self._step.num_missing(member)
-        return self._told[member].num_missing
+        outlook = self._outlook(member)
+        return outlook.num_missing(member) if outlook else self._told[member].num_missing
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the sequence may need for its next step."""
@@ -139,8 +146,8 @@ class Sequence:
         While ids remain unsaid no row is asked for, and the step stays open.
         """
         told, step = self._told[member], self._step
-        if isinstance(step, Outlook):
-            return step.ask(member, budget)
+        if (outlook := self._outlook(member)) is not None:
+            return outlook.ask(member, budget)
         if isinstance(step, Completion) and self._row(member) is not None:
             return told.ask_again(self._num_endless, step.dense, step.entries)
         if told.num_missing > budget:
@@ -160,8 +167,9 @@ class Sequence:
         """Take in what a member answered: rows, or none where it only caught up."""
         if not self.finished:
             self._told[member].answer(item, answer)
-            if isinstance(self._step, Outlook):
-                self._step.take()
+            for outlook in (self._step, self._overlap.open):
+                if isinstance(outlook, Outlook):
+                    outlook.take()
 
     def forget_caches(self) -> None:
         """After an eviction: members know nothing of this sequence any more."""
@@ -220,10 +228,11 @@ class Sequence:
             return
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
+        at = (self.num_tokens, self._num_endless)
+        place = Place(self.request, self._told, self._limits, self._union, *at)
+        self._overlap.note(step, place)
         if not isinstance(step, Query):
             self._ahead.leave_to_the_strategy()
-            at = (self.num_tokens, self._num_endless)
-            place = Place(self.request, self._told, self._limits, self._union, *at)
             self._step = open_outlook(step, place)
             return
         self._step = step

@@ -1,5 +1,6 @@
 """SAFE as its equations say, and what it must be equal to."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from tests.engine.test_against_reference import (
 )
 from tests.fakes import (
     FakeEnsemble,
+    HashRunner,
     byte_level_definition,
     fake_ensemble,
     prompt_for,
@@ -285,3 +287,47 @@ def test_drafts_end_at_the_context_limit(max_context: int) -> None:
     written = write(fakes, SAFE, request_of(fakes))
     assert written.finish.reason is FinishReason.LENGTH
     assert 0 < written.finish.completion_tokens < 20
+
+
+class SlowRunner:
+    """Waits, before it answers, for another of the same ids to be told more than it was."""
+
+    def __init__(self, inner: HashRunner, other: HashRunner) -> None:
+        self._inner, self._other = inner, other
+        self.num_overlaps = 0
+
+    def extend(self, batch):
+        [item] = batch
+        length, deadline = item.kept + len(item.tail), time.monotonic() + 0.5
+        while len(self._other.told.get(item.sequence, ())) <= length:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        self.num_overlaps += len(self._other.told.get(item.sequence, ())) > length
+        return self._inner.extend(batch)
+
+    def release(self, sequences) -> None:
+        self._inner.release(sequences)
+
+
+def test_drafter_goes_on_while_its_draft_is_looked_at() -> None:
+    """Not with the first draft, whose fate nobody knows; then with all but the last."""
+    expected = texts(lambda: twins(rule="append"), [SAFE])[0]
+    fakes = twins(rule="append")
+    slow = SlowRunner(fakes.runners["m1"], fakes.runners["m0"])
+    fakes.ensemble.members["m1"]._host._runner = slow
+    written = write(fakes, SAFE, request_of(fakes))
+    assert written.token_bytes == expected.token_bytes
+    assert slow.num_overlaps > 3
+
+
+@pytest.mark.parametrize("wobbles", [{}, {"m1": 3.0}])
+def test_drafted_and_wasted_tokens_are_counted(wobbles) -> None:
+    fakes = twins(rule="append", wobbles=wobbles)
+    with Running(fakes.ensemble, strategy_maker(SAFE)) as running:
+        [written] = running.write([request_of(fakes)])
+    fakes.close()
+    metrics, replaced = running.engine.metrics, written.finish.ensembled_tokens - 1
+    assert metrics.drafted - metrics.wasted == 39 - replaced
+    assert metrics.wasted >= replaced
+    assert (replaced > 0) is (metrics.wasted > 0) is bool(wobbles)
