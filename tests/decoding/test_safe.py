@@ -1,14 +1,18 @@
 """SAFE by hand: whom it asks, what it lets through, what it holds back, and how it sharpens."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
 from gac.core import END, Pick, Row, Sampling, dense_entries
-from gac.decoding.combine import combine
+from gac.decoding.combine import Aggregate, arithmetic
+from gac.decoding.consensus import geometric
 from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Draft, Drafted, Query, Rows, Score, Scored, Strategy, Verdict
 from gac.decoding.safe import Doubt, DraftLength, safe
-from gac.decoding.sharpen import Sharpened, geometric, prefix_merge
+from gac.decoding.sharpen import Sharpened, prefix_merge
 from gac.decoding.support import TokenOrder
 
 TOKENS = (b"", b"Inc", b"orr", b"ect", b"Incorrect", b" x")
@@ -34,13 +38,9 @@ def doubt_of(**changes: object) -> Doubt:
 
 
 def decide(rows: Rows) -> Pick:
-    """The first row's favourite."""
-    at = int(rows[0].entries.probs.argmax())
-    return Pick(rows[0].position, at, (rows[0].member,))
-
-
-def together(rows: Rows) -> Pick:
-    return Pick(rows[0].position, X, tuple(row.member for row in rows))
+    """A row's favourite; of several, the token that nobody writes alone."""
+    at = int(rows[0].entries.probs.argmax()) if len(rows) == 1 else X
+    return Pick(rows[0].position, at, tuple(row.member for row in rows))
 
 
 def drafted(*rows: Row) -> Drafted:
@@ -49,7 +49,7 @@ def drafted(*rows: Row) -> Drafted:
 
 def begin(verifiers: tuple[str, ...] = ("v",), **changes: object) -> Strategy:
     """A strategy whose first token is committed; its next step is a draft."""
-    strategy = safe("d", verifiers, 5, doubt_of(**changes), decide, together)
+    strategy = safe("d", verifiers, 5, doubt_of(**changes), decide)
     assert next(strategy) == Query(("d", *verifiers))
     sure = [row(name, ect=0.9) for name in ("d", *verifiers)]
     first = strategy.send(sure)
@@ -80,7 +80,7 @@ def test_nothing_is_ensembled_inside_a_word_that_verifiers_write_as_one() -> Non
     assert taken == [INC, ORR, ECT], "inside the word nobody disagrees, as nobody is asked"
     assert steps[-1] == Query(("d", "v")), "behind it all tokenisations meet"
     commit = strategy.send([row("d", 4), row("v", 4)])
-    assert isinstance(commit, Commit) and commit.decide is together
+    assert isinstance(commit, Commit) and commit.decide is decide
 
 
 def test_ensemble_where_the_word_begins_if_nobody_is_sure_of_it() -> None:
@@ -199,28 +199,35 @@ HALVES = {"d": 0.5, "v": 0.5}
 DECIDER = Decider(HALVES, Sampling(), ORDER)
 
 
+def merging(above: float) -> Aggregate:
+    return partial(prefix_merge, aggregate=arithmetic, drafter="d", above=above, order=ORDER)
+
+
+def sharpened(sharper: Aggregate) -> Decider:
+    return replace(DECIDER, aggregate=Sharpened(arithmetic, sharper))
+
+
 def test_prefix_merge_gathers_a_word_on_its_first_part() -> None:
     rows = [row("d", Inc=0.3, orr=0.4, ect=0.3), row("v", Inc=0.1, Incorrect=0.5, orr=0.4)]
     assert DECIDER(rows).token == ORR
-    merge = prefix_merge("d", 0.1, ORDER)
-    sharp = merge(combine(rows, HALVES), rows)
+    vote = merging(0.1)(rows, HALVES)
+    assert vote is not None
+    sharp = vote.mean
     assert sharp.low[INC] == pytest.approx(0.2 + 0.25) and sharp.low[ORR] == pytest.approx(0.4)
     assert sharp.low[INCORRECT] == pytest.approx(0.25), "not a token of the drafter"
-    pick = Sharpened(DECIDER, merge)(rows)
-    assert pick == Pick(0, INC, ("d",))
-    assert Sharpened(DECIDER, prefix_merge("d", 0.25, ORDER))(rows).token == ORR
+    assert sharpened(merging(0.1))(rows) == Pick(0, INC, ("d",))
+    assert sharpened(merging(0.25))(rows).token == ORR
 
 
 def test_geometric_mean_punishes_what_one_member_rules_out() -> None:
     rows = [row("d", Inc=0.7, orr=0.2, ect=0.1), row("v", orr=0.25, ect=0.3, Incorrect=0.45)]
     assert DECIDER(rows).token == INC
-    sharp = Sharpened(DECIDER, geometric(HALVES))(rows)
-    assert sharp == Pick(0, ORR, ("v",))
+    assert sharpened(geometric)(rows) == Pick(0, ORR, ("v",))
 
 
 def test_sharp_means_stay_as_they_are() -> None:
     rows = [row("d", Inc=0.75, orr=0.25), row("v", orr=0.375, ect=0.375, Inc=0.25)]
-    assert Sharpened(DECIDER, geometric(HALVES))(rows) == DECIDER(rows)
+    assert sharpened(geometric)(rows) == DECIDER(rows)
     assert DECIDER(rows).token == INC
     disjoint = [row("d", Inc=0.4, orr=0.6), row("v", ect=0.4, Incorrect=0.6)]
-    assert Sharpened(DECIDER, geometric(HALVES))(disjoint) == DECIDER(disjoint)
+    assert sharpened(geometric)(disjoint) == DECIDER(disjoint)
