@@ -1,4 +1,24 @@
-"""One member drafts, the others verify; all decide only where it is safe and they disagree."""
+"""One member drafts, the others verify; all decide only where it is safe and they disagree.
+
+Source: SAFE (arXiv 2510.15346).  Here is what differs from its text and its authors' code:
+
+- The last tokens of a draft are held back and seen again with what follows them.  The paper tests
+  them as they are; but where the text breaks off, boundaries show that will be none (Inc|orr is
+  split, Incorrect is not), and tokens that will become longer.  What is held back was drafted
+  anyway, and is drafted but once, so this costs no pass.  To leave such tokens untested instead
+  would let through what every-step would not have written.
+- The ensemble's rows follow the ids that each member has for the text so far, not those of the
+  verified draft in which they stand; nearly always these are the same, and nothing is computed.
+- A draft is as long as its text's own history suggests, the paper's is always 5 tokens.
+- END is one symbol, and everybody's own token behind the text; the code compares strings.
+- In samples, drafts are picked with the noise of their place, and where the tests ask for it the
+  ensemble picks with the same noise.  The paper (appendix H) accepts a draft with probability
+  min(1, P_ens / P_draft) and leaves open what replaces it; either way tokens are distributed as the
+  ensemble has them where it is asked at all events.  This one wraps any aggregation, needs no second
+  draw, and is every-step's very text where no token is let through.
+- The consensus test is the text's: the mean over any number of members, against a cut.  The code
+  compares the sum of two probabilities with 1.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,22 +54,10 @@ def safe(
     doubt: "Doubt",
     decide: Decide,
 ) -> Strategy:
-    """Generate, verify, ensemble.  Source: SAFE (arXiv 2510.15346) section 3, algorithm 1.
+    """Generate, verify, ensemble.  Source: SAFE section 3, algorithm 1.
 
-    `decide` picks what the drafter writes by itself, and what all write together.  The drafts
-    behind a token that was put in place of another are dropped.  Here is what differs:
-
-    - The last tokens of a draft are held back and seen again with what follows them.  The paper
-      tests them as they are; but where the text breaks off, boundaries show that will be none
-      (Inc|orr is split, Incorrect is not), and tokens that will become longer.  What is held back
-      was drafted anyway, and is drafted but once, so this costs no pass.
-    - The ensemble's rows follow the ids that each member has for the text so far, not those of the
-      verified draft in which they stand; nearly always these are the same, and nothing is computed.
-    - In samples, drafts are picked with the noise of their place, and where the tests ask for it
-      the ensemble picks with the same noise.  The paper (appendix H) accepts a draft with
-      probability min(1, P_ens / P_draft) and leaves open what replaces it; either way tokens are
-      distributed as the ensemble has them wherever it is asked.  This one wraps any aggregation,
-      needs no second draw, and is every-step's very text where no token is let through.
+    `decide` picks what the drafter writes by itself, and what all write together.  What is drafted
+    behind a token that all decide is dropped.
     """
     members = (drafter, *verifiers)
     yield Commit((yield Query(members)), _first_token(drafter, doubt, decide))
