@@ -14,8 +14,8 @@ Source: SAFE (arXiv 2510.15346).  Here is what differs from its text and its aut
 - In samples, drafts are picked with the noise of their place, and where the tests ask for it the
   ensemble picks with the same noise.  The paper (appendix H) accepts a draft with probability
   min(1, P_ens / P_draft) and leaves open what replaces it; either way tokens are distributed as the
-  ensemble has them where it is asked at all events.  This one wraps any aggregation, needs no second
-  draw, and is every-step's very text where no token is let through.
+  ensemble has them where it is asked at all events.  This one wraps any aggregation, needs no
+  second draw, and is every-step's very text where no token is let through.
 - The consensus test is the text's: the mean over any number of members, against a cut.  The code
   compares the sum of two probabilities with 1.
 """
