@@ -2,7 +2,7 @@
 
 Ratios are of medians over rounds in which `generate` and the server alternate.  The bound of a
 threshold strategy is the gate's `generate` plus, for the share of tokens that were ensembled, one
-step of the slowest supporter.
+step of the slowest supporter.  SAFE is measured where its tests let nearly every draft through.
 """
 
 import statistics
@@ -20,10 +20,14 @@ from benchmarks.reporting import announce, finish, parse, parser, show_table
 from benchmarks.rounds import alternate, median_by_key, medians
 from benchmarks.running import Running, Stage
 from benchmarks.vocabularies import pair_with_union
-from gac.config import EveryStepConfig, ThresholdConfig
+from gac.config import EveryStepConfig, SafeConfig, ThresholdConfig
 
 NUM_CONCURRENT = 16
 THRESHOLD = 0.5
+SURE = 0.0
+"""A consensus cut that every draft is above, so that only first tokens are ensembled ..."""
+LEAST_SAFE_TOKENS = 64
+"""... which in so many are under 2 per cent."""
 BATCHES = (1, 4, 16)
 UNIONS = (32_000, 200_000)
 MODELS = "random Llamas of 15M and 110M parameters; ada and bora of the demo, 1M each"
@@ -39,6 +43,8 @@ class Ratios:
     every_step: float
     threshold: float
     share: float
+    safe: float
+    safe_share: float
     many: float | None
 
     @property
@@ -52,6 +58,7 @@ class Ratios:
         ratios = {
             "every step / generate of the slowest": self.every_step / max(self.alone.values()),
             "threshold / its bound": self.threshold / self.bound,
+            "SAFE / generate of the drafter": self.safe / self.alone[self.gate],
         }
         if self.many is not None:
             ratios[f"tokens/s of {NUM_CONCURRENT} / of one"] = self.every_step / self.many
@@ -69,12 +76,15 @@ class RatioBench:
         self._num_tokens = num_tokens
         self._models = {name: Alone(path) for name, path in running.lineup.paths.items()}
         self._gated = ThresholdConfig(gate=running.lineup.gate, threshold=THRESHOLD)
+        self._verified = SafeConfig(drafter=running.lineup.gate, consensus=SURE)
         self._shares: list[float] = []
+        self._safe_shares: list[float] = []
 
     def measure(self, rounds: int, with_many: bool) -> Ratios:
         """Alternate `generate` of every member and the strategies."""
         measures = {name: self._generate(name) for name in self._models}
         measures |= {"every step": self._every_step(1), "threshold": self._threshold}
+        measures["safe"] = self._safe
         if with_many:
             measures["many"] = self._every_step(NUM_CONCURRENT)
         found = medians(alternate(measures, rounds))
@@ -85,6 +95,8 @@ class RatioBench:
             every_step=found["every step"],
             threshold=found["threshold"],
             share=statistics.mean(self._shares[1:]),
+            safe=found["safe"],
+            safe_share=statistics.mean(self._safe_shares[1:]),
             many=found.get("many"),
         )
 
@@ -108,6 +120,13 @@ class RatioBench:
         requests = self._running.requests(place, 1, self._num_tokens)
         written = self._running.write(requests)
         self._shares.append(written.num_ensembled / written.num_tokens)
+        return written.ms_per_token
+
+    def _safe(self, place: int) -> float:
+        self._running.use(self._verified)
+        num_tokens = max(self._num_tokens, LEAST_SAFE_TOKENS)
+        written = self._running.write(self._running.requests(500 + place, 1, num_tokens))
+        self._safe_shares.append(written.num_ensembled / written.num_tokens)
         return written.ms_per_token
 
 
@@ -166,11 +185,11 @@ def show(found: Sequence[Ratios], splits: Mapping[str, Split], out: Path) -> Non
     ratios = {what: ratio for one in found for what, ratio in one.named().items()}
     rows = [
         (one.name, max(one.alone.values()), one.every_step, one.alone[one.gate], one.share)
-        + (one.bound, one.threshold)
+        + (one.bound, one.threshold, one.safe, one.safe_share)
         for one in found
     ]
     columns = ["ms a token", "generate, slowest", "every step", "generate, gate"]
-    show_table("Medians", [*columns, "ensembled", "bound", "threshold"], rows)
+    show_table("Medians", [*columns, "ensembled", "bound", "threshold", "SAFE", "its share"], rows)
     show_table("Ratios", ["", "ratio"], list(ratios.items()))
     phases = list(next(iter(splits.values())).phases_ms)
     rows = [
