@@ -1,5 +1,6 @@
 """A loaded model behind the member's one verb; lives in this process or inside a Ray actor."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from gac.errors import MemberError
 from gac.members.drafting import Drafter, Writing
 from gac.members.member import Reply
 from gac.model.listing import Lister
+
+logger = logging.getLogger(__name__)
 
 Listed = list[Entries] | MemberError
 
@@ -51,12 +54,20 @@ class MemberHost:
         return Reply(answers, self._forward_s, row_s)
 
     def _write_ahead(self, writings: Sequence[Writing]) -> None:
-        """Let the model go on by itself, all sequences at once, until each has stopped."""
+        """Let the model go on by itself, all sequences at once, until each has stopped.
+
+        Where it cannot, what is written so far is the draft.
+        """
         while True:
             going = [one for one in writings if self._drafter.goes_on(one, self._lister)]
             if not going:
                 return
-            listed = self._rows([one.last for one in going])
+            listed: list[Listed]
+            try:
+                listed = self._rows([one.last for one in going])
+            except MemberError as error:
+                logger.warning("a draft breaks off: %s", error.message)
+                listed = [error] * len(going)
             for one, rows in zip(going, listed, strict=True):
                 one.take(rows)
 

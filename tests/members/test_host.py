@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gac.core import END, Answer, Draft, Extend, Sampling
+from gac.errors import MemberError
 from gac.members.host import MemberHost
 from gac.vocabulary.union import build_union
 from tests.fakes import (
@@ -52,6 +53,27 @@ def test_row_that_may_end_is_not_recalled_where_the_text_must_go_on(hosts) -> No
     [again] = answer(host, Extend(1, 3, (), (3,), num_endless=1, **everything)).rows
     assert np.array_equal(again.probs, bound.probs)
     assert len(runner.calls) == 2, "a row that was given is recalled"
+
+
+def test_draft_breaks_off_where_the_model_fails_and_nothing_is_lost(hosts) -> None:
+    host, runner = hosts
+    plain, num_calls = runner.extend, 0
+
+    def extend(batch):
+        nonlocal num_calls
+        num_calls += 1
+        if num_calls == 3:
+            raise MemberError("no memory")
+        return plain(batch)
+
+    runner.extend = extend
+    broken = answer(host, Extend(1, 0, (1, 2, 3), (3,), draft=DRAFT))
+    assert len(broken.written) == 1 and len(broken.rows) == 2
+    whole = answer(host, Extend(2, 0, (1, 2, 3), (3,), draft=DRAFT))
+    assert whole.written[:1] == broken.written
+    ids = (1, 2, 3, *whole.written)
+    [row] = answer(host, Extend(1, 4, ids[4:], (len(ids),))).rows
+    assert np.array_equal(row.probs, whole.rows[-1].probs)
 
 
 @pytest.mark.parametrize("sound", [1, 2, 3])
