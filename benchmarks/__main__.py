@@ -4,12 +4,26 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks import memory_bench, scaling_bench, serve_bench, speculation_bench, step_bench
+from benchmarks import (
+    memory_bench,
+    quality_bench,
+    scaling_bench,
+    serve_bench,
+    speculation_bench,
+    step_bench,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every benchmark with the options that all of them have."""
-    benches = (step_bench, speculation_bench, serve_bench, scaling_bench, memory_bench)
+    benches = (
+        step_bench,
+        speculation_bench,
+        serve_bench,
+        scaling_bench,
+        memory_bench,
+        quality_bench,
+    )
     results = [bench.main(arguments) for bench in benches]
     print(json.dumps({result["benchmark"]: result for result in results}))
 

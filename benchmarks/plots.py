@@ -12,9 +12,9 @@ Points = Sequence[tuple[float, float]]
 class Plot:
     """One figure of several panels side by side; written when the block ends without an error."""
 
-    def __init__(self, path: Path, num_panels: int = 1) -> None:
+    def __init__(self, path: Path, num_panels: int = 1, width: float = 7.2) -> None:
         self._path = path
-        self._figure = Figure(figsize=(7.2 * num_panels, 5.4), layout="constrained")
+        self._figure = Figure(figsize=(width * num_panels, 5.4), layout="constrained")
         self._axes: list[Axes] = list(self._figure.subplots(1, num_panels, squeeze=False)[0])
 
     def __enter__(self) -> "Plot":
@@ -42,6 +42,20 @@ class Plot:
         axes.set_ylim(bottom=0)
         if any(series):
             axes.legend()
+
+    def crosses(
+        self,
+        place: int,
+        title: str,
+        labels: tuple[str, str],
+        points: Mapping[str, tuple[float, float, float]],
+    ) -> None:
+        """Named points (x, y and the standard error of y); `labels` are those of x and y."""
+        axes = self._panel(place, title, *labels)
+        for number, (name, (x, y, error)) in enumerate(points.items()):
+            marker = "osD^vP"[number // 10 % 6]  # colours come again after ten
+            axes.errorbar([x], [y], yerr=[error], fmt=marker, capsize=2, label=name)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     def stacks(
         self, place: int, title: str, xlabel: str, stacks: Mapping[str, Mapping[str, float]]

@@ -58,12 +58,13 @@ def announce(
     options: Any,
     models: str,
     decoding: str = "greedy, float32, forced lengths, one thread a member",
+    seeds: str = "models 1 to 7, texts by round, arrivals 5 + round",
 ) -> dict[str, Any]:
     """Print what is measured on what; the same for the JSON line."""
     conditions = {
         "hardware": hardware(),
         "models": models,
-        "seeds": "models 1 to 7, texts by round, arrivals 5 + round",
+        "seeds": seeds,
         "rounds": options.rounds,
         "tokens": options.tokens,
         "members": options.members,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import torch
@@ -22,6 +22,7 @@ from gac.engine.prompts import build_prompts
 from gac.engine.service import SWITCH_INTERVAL_S
 from gac.engine.startup import make_engine, start_ensemble
 from gac.engine.writer import write
+from gac.members.member import Member
 from gac.members.placement import RayCluster
 
 
@@ -42,13 +43,23 @@ class Written:
 class Running:
     """One ensemble at work, and the strategy that its next requests follow."""
 
-    def __init__(self, lineup: Lineup, cluster: RayCluster | None, settings: EngineConfig) -> None:
+    def __init__(
+        self,
+        lineup: Lineup,
+        cluster: RayCluster | None,
+        settings: EngineConfig,
+        wrap: Callable[[Member], Member] | None = None,
+    ) -> None:
         self.lineup = lineup
         members = tuple(MemberConfig(path=str(p), name=n) for n, p in lineup.paths.items())
         config = Config(
             members=members, engine=settings, ray=RayConfig(enabled=cluster is not None)
         )
         self._started = start_ensemble(config, cluster, lambda name, stage, fraction: None)
+        if wrap is not None:
+            wrapped = {n: wrap(m) for n, m in self._started.ensemble.members.items()}
+            ensemble = replace(self._started.ensemble, members=wrapped)
+            self._started = replace(self._started, ensemble=ensemble)
         self.tokenizers = self._started.tokenizers
         self.ensemble = self._started.ensemble
         self._strategy: AnyStrategy = EveryStepConfig()
@@ -173,9 +184,14 @@ class Stage:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def start(self, lineup: Lineup, settings: EngineConfig | None = None) -> Running:
-        """An ensemble with its engine, to be used as a context."""
-        return Running(lineup, self._new_cluster(), settings or EngineConfig())
+    def start(
+        self,
+        lineup: Lineup,
+        settings: EngineConfig | None = None,
+        wrap: Callable[[Member], Member] | None = None,
+    ) -> Running:
+        """An ensemble with its engine, to be used as a context; `wrap` may watch its members."""
+        return Running(lineup, self._new_cluster(), settings or EngineConfig(), wrap)
 
     def _new_cluster(self) -> RayCluster | None:
         """Each ensemble has its own sockets; the first also starts Ray, and ends it last."""

@@ -30,11 +30,15 @@ FOLLOW_UPS_EACH = 3
 
 @dataclass(frozen=True)
 class Question:
-    """A conversation that ends with a question, and the words any of which answers it."""
+    """A conversation that ends with a question, and the words any of which answers it.
+
+    `reply` is the right answer as the members were taught to word it.
+    """
 
     topic: str
     conversation: Conversation
     accepted: tuple[str, ...]
+    reply: str = ""
 
 
 def questions(part: Part) -> list[Question]:
@@ -59,19 +63,20 @@ def _asked(relation: Relation, part: Part, rng: random.Random) -> Iterator[Quest
     """Single questions about one relation, the never-studied sums among them."""
     count = SUMS_EACH if isinstance(relation, Sums) else ITEMS_EACH
     for subject, answer in rng.sample(teachable_items(relation), count):
-        accepted = (relation.accepted(answer),)
-        yield Question(relation.topic, _single(relation, part, subject), accepted)
+        yield _single(relation.topic, relation, part, subject, answer)
     answers = dict(relation.items)
     dev, test = held_out_subjects(relation)
     for subject in dev if part == "dev" else test:
-        accepted = (relation.accepted(answers[subject]),)
-        yield Question("new sums", _single(relation, part, subject), accepted)
+        yield _single("new sums", relation, part, subject, answers[subject])
 
 
-def _single(relation: Relation, part: Part, subject: str) -> Conversation:
-    """A conversation of one question in the held-out phrasing."""
+def _single(topic: str, relation: Relation, part: Part, subject: str, answer: str) -> Question:
+    """One question in the held-out phrasing."""
     question = relation.question(held_out_phrasing(relation, part), subject)
-    return [{"role": "user", "content": opened(question)}]
+    conversation = [{"role": "user", "content": opened(question)}]
+    return Question(
+        topic, conversation, (relation.accepted(answer),), relation.answer(subject, answer)
+    )
 
 
 def _followed_up(relation: Relation, part: Part, rng: random.Random) -> Iterator[Question]:
@@ -85,4 +90,4 @@ def _followed_up(relation: Relation, part: Part, rng: random.Random) -> Iterator
             {"role": "assistant", "content": relation.answer(before, known)},
             {"role": "user", "content": follow_up_question(follow_up, relation, subject)},
         ]
-        yield Question("follow-up", conversation, (answer,))
+        yield Question("follow-up", conversation, (answer,), relation.answer(subject, answer))

@@ -1,0 +1,165 @@
+"""What every text cost its members, counted where the engine asks them.
+
+One pass is one text's share of one forward pass: a message with ids to compute, or one id that a
+member wrote by itself.  Parts of a prompt but its last are left out, and texts that share a batch
+count each: the figures do not depend on how many were written at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from gac.core import Answer, Extend
+from gac.members.member import Member, Reply
+
+
+@dataclass
+class Asked:
+    """One message about one text, and what came back: ids written ahead, confidences by place.
+
+    A place is the number of ids in front of a distribution.
+    """
+
+    kept: int
+    told: int
+    wants_rows: bool
+    written: int = 0
+    confidences: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """How many ids the member holds of the text afterwards."""
+        return self.kept + self.told + self.written
+
+
+OfText = Mapping[str, Sequence[Asked]]
+"""What the members were asked of one text."""
+
+
+class Ledger:
+    """Notes of all texts since they were last taken."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, dict[str, list[Asked]]] = defaultdict(lambda: defaultdict(list))
+
+    def note(self, member: str, items: Sequence[Extend]) -> list[Asked]:
+        """Items that go to a member."""
+        asked = [Asked(i.kept, len(i.tail), bool(i.positions)) for i in items]
+        for item, one in zip(items, asked, strict=True):
+            self._texts[item.sequence][member].append(one)
+        return asked
+
+    def take(self) -> list[OfText]:
+        """The texts in the order in which they were submitted."""
+        texts, self._texts = self._texts, defaultdict(lambda: defaultdict(list))
+        return [texts[number] for number in sorted(texts)]
+
+
+def _note_answer(asked: Asked, item: Extend, answer: Answer) -> None:
+    end = item.kept + len(item.tail)
+    asked.written = len(answer.written)
+    positions = item.positions[:1] if item.lead else item.positions
+    places = [*positions, *range(end + 1, end + 1 + asked.written)]
+    for place, row in zip(places, answer.rows, strict=False):
+        asked.confidences[place] = float(row.probs.max())
+
+
+class CountedMember:
+    """A member whose messages are noted."""
+
+    def __init__(self, member: Member, ledger: Ledger) -> None:
+        self._member = member
+        self._ledger = ledger
+        self.name = member.name
+        self.facts = member.facts
+        self.release = member.release
+        self.when_lost = member.when_lost
+        self.close = member.close
+
+    def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
+        """Tell the member what sequences consist of; get the rows that were asked for."""
+        asked = self._ledger.note(self.name, batch)
+        future = self._member.extend(batch)
+        future.add_done_callback(lambda done: _note_reply(asked, batch, done))
+        return future
+
+
+def _note_reply(asked: Sequence[Asked], batch: Sequence[Extend], done: "Future[Reply]") -> None:
+    if done.exception() is not None:
+        return
+    for one, item, answer in zip(asked, batch, done.result().answers, strict=True):
+        if isinstance(answer, Answer):
+            _note_answer(one, item, answer)
+
+
+@dataclass
+class Cost:
+    """What some texts took; `picks` are their tokens and the ENDs that were picked.
+
+    `ids` a member computed behind the prompts, `drafted` those it wrote by itself; `wasted` of
+    them it was made to take back by what it was told next.
+    """
+
+    picks: int = 0
+    tokens: int = 0
+    ensembled: int = 0
+    passes: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
+    drafted: int = 0
+    wasted: int = 0
+
+    @property
+    def passes_per_pick(self) -> float:
+        """Forward passes of all members for a token."""
+        return sum(self.passes.values()) / self.picks
+
+    @property
+    def ensembled_share(self) -> float:
+        """The share of tokens for which more than one member was asked."""
+        return self.ensembled / max(self.tokens, 1)
+
+    @property
+    def wasted_share(self) -> float:
+        """The share of drafted ids that were taken back."""
+        return self.wasted / max(self.drafted, 1)
+
+    def add(self, text: OfText, prompt_ids: Mapping[str, int]) -> None:
+        """Add what the members were asked of one text behind its prompt."""
+        for member, asked in text.items():
+            prompt = prompt_ids[member]
+            passes = sum(passes_of(one, prompt) for one in asked)
+            ids = sum(max(0, one.end - max(one.kept, prompt)) for one in asked)
+            self.passes[member] = self.passes.get(member, 0) + passes
+            self.ids[member] = self.ids.get(member, 0) + ids
+            self.drafted += sum(one.written for one in asked)
+            self.wasted += wasted(asked)
+
+    def with_work_of(self, others: Iterable["Cost"]) -> "Cost":
+        """The same texts, for whose choice others were written too."""
+        total = Cost(self.picks, self.tokens, self.ensembled, dict(self.passes), dict(self.ids))
+        for other in others:
+            for mine, theirs in ((total.passes, other.passes), (total.ids, other.ids)):
+                for member, count in theirs.items():
+                    mine[member] = mine.get(member, 0) + count
+        return total
+
+
+def passes_of(asked: Asked, prompt: int) -> int:
+    """The passes of one message about a text whose prompt has so many ids."""
+    told_more = asked.told and (asked.wants_rows or asked.kept + asked.told > prompt)
+    return bool(told_more) + asked.written
+
+
+def wasted(asked: Sequence[Asked]) -> int:
+    """Ids written ahead that the next message to the member did not keep."""
+    pairs = zip(asked, asked[1:], strict=False)
+    return sum(min(one.written, max(0, one.end - after.kept)) for one, after in pairs)
+
+
+def confidences(asked: Sequence[Asked]) -> list[float]:
+    """A member's confidences in the order of its tokens, where it wrote a text alone."""
+    by_place: dict[int, float] = {}
+    for one in asked:
+        by_place |= one.confidences
+    return [by_place[place] for place in sorted(by_place)]
