@@ -36,10 +36,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Swept:
-    """One gate at one threshold: what its own texts foretell, and what came of it."""
+    """One gate at one threshold, on `count` questions: what its texts foretell, and what came."""
 
     gate: str
     threshold: float
+    count: int
     foretold: float
     ensembled: float
     right: Estimate

@@ -1,8 +1,9 @@
 """What every text cost its members, counted where the engine asks them.
 
-One pass is one text's share of one forward pass: a message with ids to compute, or one id that a
-member wrote by itself.  Parts of a prompt but its last are left out, and texts that share a batch
-count each: the figures do not depend on how many were written at once.
+One pass is one text's share of one forward pass: a message with ids to compute, or with a row that
+is not there yet, or one id that a member wrote by itself.  What only tells a part of the prompt is
+left out, and texts that share a batch count each: the figures do not depend on how many were
+written at once.
 """
 
 from collections import defaultdict
@@ -23,7 +24,10 @@ class Asked:
 
     kept: int
     told: int
-    wants_rows: bool
+    wanted: int | None
+    """The first place of which a row is wanted, if any is."""
+    is_plain: bool = True
+    """Wants one row and nothing else, which a member may still have."""
     written: int = 0
     confidences: dict[int, float] = field(default_factory=dict)
 
@@ -45,7 +49,9 @@ class Ledger:
 
     def note(self, member: str, items: Sequence[Extend]) -> list[Asked]:
         """Items that go to a member."""
-        asked = [Asked(i.kept, len(i.tail), bool(i.positions)) for i in items]
+        asked = [
+            Asked(i.kept, len(i.tail), next(iter(i.positions), None), _is_plain(i)) for i in items
+        ]
         for item, one in zip(items, asked, strict=True):
             self._texts[item.sequence][member].append(one)
         return asked
@@ -54,6 +60,10 @@ class Ledger:
         """The texts in the order in which they were submitted."""
         texts, self._texts = self._texts, defaultdict(lambda: defaultdict(list))
         return [texts[number] for number in sorted(texts)]
+
+
+def _is_plain(item: Extend) -> bool:
+    return not item.lead and item.draft is None and len(item.positions) == 1
 
 
 def _note_answer(asked: Asked, item: Extend, answer: Answer) -> None:
@@ -128,7 +138,7 @@ class Cost:
         """Add what the members were asked of one text behind its prompt."""
         for member, asked in text.items():
             prompt = prompt_ids[member]
-            passes = sum(passes_of(one, prompt) for one in asked)
+            passes = num_passes(asked, prompt)
             ids = sum(max(0, one.end - max(one.kept, prompt)) for one in asked)
             self.passes[member] = self.passes.get(member, 0) + passes
             self.ids[member] = self.ids.get(member, 0) + ids
@@ -145,10 +155,20 @@ class Cost:
         return total
 
 
-def passes_of(asked: Asked, prompt: int) -> int:
-    """The passes of one message about a text whose prompt has so many ids."""
-    told_more = asked.told and (asked.wants_rows or asked.kept + asked.told > prompt)
-    return bool(told_more) + asked.written
+def num_passes(asked: Sequence[Asked], prompt: int) -> int:
+    """The passes of all messages to a member about a text whose prompt has so many ids."""
+    count = 0
+    known: set[int] = set()  # places whose rows are there: more entries of them take no pass
+    for one in asked:
+        if one.told:
+            known.clear()
+        if one.wanted is None:
+            count += one.told > 0 and one.kept + one.told > prompt
+        else:
+            count += not (one.is_plain and one.wanted in known)
+        count += one.written
+        known.update(one.confidences)
+    return count
 
 
 def wasted(asked: Sequence[Asked]) -> int:

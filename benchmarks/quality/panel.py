@@ -83,7 +83,7 @@ class Panel:
         tokens: int,
         sampling: Sampling,
     ) -> Outcome:
-        self._running.use(strategy)
+        self._running.use(strategy)  # what is submitted from here on follows it
         self._ledger.take()
         requests = [
             GenerateRequest(
@@ -94,19 +94,24 @@ class Panel:
             )
             for place, given in enumerate(prompts)
         ]
-        tokens_of, ends = _collect(self._running.engine, requests)
-        cost, asked = Cost(), self._ledger.take()
-        for end, of_text in zip(ends, asked, strict=True):
-            cost.tokens += end.completion_tokens
-            cost.picks += end.completion_tokens + (end.reason is FinishReason.STOP)
-            cost.ensembled += end.ensembled_tokens
-            cost.add(of_text, end.prompt_tokens)
-        pieces = [[token.token_bytes for token in tokens] for tokens in tokens_of]
-        texts = [
-            "".join(token.text for token in tokens) + end.text
-            for tokens, end in zip(tokens_of, ends, strict=True)
-        ]
-        return Outcome(texts, pieces, cost, asked)
+        return _outcome(*_collect(self._running.engine, requests), self._ledger.take())
+
+
+def _outcome(
+    tokens_of: Sequence[Sequence[TokenEvent]], ends: Sequence[FinishEvent], asked: list[OfText]
+) -> Outcome:
+    cost = Cost()
+    for end, of_text in zip(ends, asked, strict=True):
+        cost.tokens += end.completion_tokens
+        cost.picks += end.completion_tokens + (end.reason is FinishReason.STOP)
+        cost.ensembled += end.ensembled_tokens
+        cost.add(of_text, end.prompt_tokens)
+    pieces = [[token.token_bytes for token in tokens] for tokens in tokens_of]
+    texts = [
+        "".join(token.text for token in tokens) + end.text
+        for tokens, end in zip(tokens_of, ends, strict=True)
+    ]
+    return Outcome(texts, pieces, cost, asked)
 
 
 def _collect(

@@ -13,12 +13,14 @@ from benchmarks.quality.recovery import Recovered, Recovery
 from benchmarks.reporting import show_table
 from demo.questions import Question
 
+COST = ("ensembled", "passes/token", "by member", "ids/token", "drafts wasted")
+
 
 def show_answers(scores: Sequence[Score], asked: Sequence[Question]) -> None:
     """One line a way to write: over all, and by topic."""
     best = best_member(scores)
-    columns = ["right in per cent", "members", "rule", "all", f"- {best.members[0]}", "ensembled"]
-    columns += ["passes/token", "by member", "ids/token", "drafts wasted"]
+    columns = ["right in per cent", "members", "rule", "all", f"- {best.members[0]}"]
+    columns += COST
     rows = [
         (score.name, "+".join(score.members), score.rule, score.right.percent)
         + (score.over(best).percent, *_cost_cells(score.cost))
@@ -49,10 +51,10 @@ def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
 def show_longer(setting: Setting, found: Sequence[Longer], count: int, tokens: int) -> None:
     """One line a way to write."""
     columns = ["members: " + "+".join(setting.writers), "rule", "words", "valid words %"]
-    columns += ["repeated 4-grams %", "nats/byte", "judge", "ensembled", "passes/token"]
+    columns += ["repeated 4-grams %", "nats/byte", "judge", *COST]
     rows = [
         (one.name, one.rule, one.num_words, one.valid.percent, one.repeated.percent)
-        + (str(one.nats_per_byte or "-"), one.judge, *_cost_cells(one.cost)[:2])
+        + (str(one.nats_per_byte or "-"), one.judge, *_cost_cells(one.cost))
         for one in found
     ]
     title = f"(b) {count} texts of at most {tokens} tokens: {setting.lineup.name}"
@@ -65,7 +67,11 @@ def show_recovery(found: Sequence[Recovery]) -> None:
     for at in found[0].at:
         name = f"word {at.place} (n={at.count})"
         columns += [f"{name} right", "wrong", "difference"]
-    rows = [(one.name, *(cell for at in one.at for cell in _recovered_cells(at))) for one in found]
+    columns += COST
+    rows = [
+        (one.name, *(c for at in one.at for c in _recovered_cells(at)), *_cost_cells(one.cost))
+        for one in found
+    ]
     show_table("(c) Recovery from one wrong word, canonical, all members", columns, rows)
 
 
@@ -75,27 +81,46 @@ def _recovered_cells(at: Recovered) -> tuple[str, ...]:
 
 def show_gates(swept: Sequence[Swept], found: Sequence[Trust], count: int) -> None:
     """The sweep and the calibration errors."""
-    columns = [f"{count} development questions", "threshold", "would ask at", "ensembled"]
+    columns = ["gate", "threshold", "would ask at", "ensembled"]
     rows = [
         (one.gate, one.threshold, f"{100 * one.foretold:.1f} %", f"{100 * one.ensembled:.1f} %")
         + (one.right.percent, f"{one.passes:.2f}")
         for one in swept
     ]
-    show_table("Thresholds, all members", [*columns, "right %", "passes/token"], rows)
+    show_table(
+        f"Thresholds, all members, {swept[0].count} development questions",
+        [*columns, "right %", "passes/token"],
+        rows,
+    )
     topics = list(found[0].by_topic)
     cells = [
         (one.gate, one.of, *(f"{one.by_topic[topic]:.3f}" for topic in topics)) for one in found
     ]
-    show_table("Expected calibration error, 10 bins", ["gate", "of its", *topics], cells)
+    show_table(
+        f"Expected calibration error, 10 bins, {count} development questions",
+        ["gate", "of its", *topics],
+        cells,
+    )
 
 
-def plot_answers(scores: Sequence[Score], out: Path) -> None:
-    """Right answers against passes."""
-    points = {
-        score.label: (score.cost.passes_per_pick, 100 * score.right.value, 100 * score.right.error)
-        for score in scores
-        if score.cost is not None
-    }
-    with Plot(out / "quality.png", width=12.0) as plot:
-        labels = ("forward passes of all members a token", "per cent right, ± 1 standard error")
-        plot.crosses(0, "demo questions: accuracy against cost", labels, points)
+def plot_answers(scores: Sequence[Score], groups: Sequence[tuple[str, ...]], out: Path) -> None:
+    """Right answers against passes, a panel a group of members, canonical re-tokenisation."""
+    labels = ("forward passes of all members a token", "per cent right, ± 1 standard error")
+    with Plot(out / "quality.png", len(groups), width=9.0) as plot:
+        for place, group in enumerate(groups):
+            points = {
+                score.name if score.members == group else f"{score.members[0]}: {score.name}": (
+                    score.cost.passes_per_pick,
+                    100 * score.right.value,
+                    100 * score.right.error,
+                )
+                for score in scores
+                if score.cost is not None and _belongs(score, group)
+            }
+            title = f"demo questions, {'+'.join(group)}: accuracy against cost"
+            plot.crosses(place, title, labels, points)
+
+
+def _belongs(score: Score, group: tuple[str, ...]) -> bool:
+    own = score.rule == "own" and set(score.members) <= set(group)
+    return own or (score.members == group and score.rule == "canonical")

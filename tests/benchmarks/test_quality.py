@@ -20,7 +20,7 @@ from benchmarks.quality.counting import (
     CountedMember,
     Ledger,
     confidences,
-    passes_of,
+    num_passes,
     wasted,
 )
 from benchmarks.quality.estimates import Estimate, mean, paired, ratio
@@ -136,18 +136,21 @@ def test_openings_differ_and_are_the_same_every_time() -> None:
 
 
 def test_passes_are_counted_behind_the_prompt() -> None:
-    assert passes_of(Asked(0, 6, wants_rows=False), prompt=10) == 0  # a part of the prompt
-    assert passes_of(Asked(6, 4, wants_rows=True), prompt=10) == 1  # its end gives the first row
-    assert passes_of(Asked(10, 3, wants_rows=False), prompt=10) == 1  # catching up
-    assert passes_of(Asked(10, 0, wants_rows=True), prompt=10) == 0  # asked again, recalled
-    assert passes_of(Asked(10, 1, wants_rows=True, written=5), prompt=10) == 6
+    first, rest = Asked(0, 6, None), Asked(6, 4, None)
+    assert num_passes([first, rest], prompt=10) == 0
+    row, again = Asked(10, 0, 10, confidences={10: 0.5}), Asked(10, 0, 10)
+    assert num_passes([first, rest, row], prompt=10) == 1
+    assert num_passes([first, rest, row, again], prompt=10) == 1  # more entries of the same row
+    assert num_passes([row, Asked(10, 3, None)], prompt=10) == 2  # catching up
+    assert num_passes([Asked(10, 1, 11, written=5)], prompt=10) == 6
+    assert num_passes([Asked(10, 1, 11, confidences={11: 0.5}), Asked(10, 2, 11)], prompt=10) == 2
 
 
 def test_a_draft_is_wasted_as_far_as_the_next_message_cuts_it() -> None:
-    draft = Asked(10, 1, wants_rows=True, written=5)  # holds 16
-    assert wasted([draft, Asked(16, 1, True)]) == 0
-    assert wasted([draft, Asked(13, 1, True)]) == 3
-    assert wasted([draft, Asked(4, 8, True)]) == 5  # what was told is no draft
+    draft = Asked(10, 1, 11, written=5)  # holds 16
+    assert wasted([draft, Asked(16, 1, 17)]) == 0
+    assert wasted([draft, Asked(13, 1, 14)]) == 3
+    assert wasted([draft, Asked(4, 8, 12)]) == 5  # what was told is no draft
     assert wasted([draft]) == 0
 
 
@@ -293,10 +296,15 @@ def test_a_member_alone_takes_one_pass_a_token_and_every_step_one_of_each() -> N
         alone = panel.alone("bora", prompts, 24)
         method = Method("every step", "every_step")
         together = panel.together(method, NAMES[:2], prompts, 24, seed=0)
+        never, always = (
+            panel.gated(ThresholdConfig(gate="bora", threshold=t), prompts, 24) for t in (0.0, 1.0)
+        )
     assert alone.cost.passes_per_pick == 1.0
     assert alone.cost.picks == sum(map(len, alone.pieces)) + len(asked)
     assert together.cost.passes_per_pick == 2.0
     assert together.cost.ensembled_share == 1.0
+    assert (never.cost.ensembled_share, never.texts) == (0.0, alone.texts)
+    assert (always.cost.ensembled_share, always.cost.passes_per_pick) == (1.0, 3.0)
     for text, pieces, of_text in zip(alone.texts, alone.pieces, alone.asked, strict=True):
         assert text.encode() == b"".join(pieces)
         sure = confidences(of_text["bora"])
