@@ -98,7 +98,7 @@ def score_votes(
         ]
         replies = zip(greedy.texts, *(outcome.texts for outcome in drawn), strict=True)
         given.append(marks(asked, [majority(each) for each in replies]))
-        cost = greedy.cost.with_work_of(outcome.cost for outcome in drawn)
+        cost = greedy.cost.with_work_of([outcome.cost for outcome in drawn])
     return Score(f"1 greedy + {SAMPLES} samples, vote", (name,), "own", _averaged(given), cost)
 
 

@@ -7,9 +7,9 @@ written at once.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gac.core import Answer, Extend
 from gac.members.member import Member, Reply
@@ -107,8 +107,9 @@ def _note_reply(asked: Sequence[Asked], batch: Sequence[Extend], done: "Future[R
 class Cost:
     """What some texts took; `picks` are their tokens and the ENDs that were picked.
 
-    `ids` a member computed behind the prompts, `drafted` those it wrote by itself; `wasted` of
-    them it was made to take back by what it was told next.
+    `ids` a member computed behind the prompts; of them `taken_back` turned out, by what it was told
+    next, not to be the text's: drafts, or other tokens for it.  `drafted` and `wasted` count tokens,
+    as strategies that draft do.
     """
 
     picks: int = 0
@@ -116,6 +117,7 @@ class Cost:
     ensembled: int = 0
     passes: dict[str, int] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
+    taken_back: dict[str, int] = field(default_factory=dict)
     drafted: int = 0
     wasted: int = 0
 
@@ -130,9 +132,9 @@ class Cost:
         return self.ensembled / max(self.tokens, 1)
 
     @property
-    def wasted_share(self) -> float:
-        """The share of drafted ids that were taken back."""
-        return self.wasted / max(self.drafted, 1)
+    def taken_back_share(self) -> float:
+        """The share of all members' ids that were taken back."""
+        return sum(self.taken_back.values()) / max(sum(self.ids.values()), 1)
 
     def add(self, text: OfText, prompt_ids: Mapping[str, int]) -> None:
         """Add what the members were asked of one text behind its prompt."""
@@ -140,18 +142,19 @@ class Cost:
             prompt = prompt_ids[member]
             passes = num_passes(asked, prompt)
             ids = sum(max(0, one.end - max(one.kept, prompt)) for one in asked)
-            self.passes[member] = self.passes.get(member, 0) + passes
-            self.ids[member] = self.ids.get(member, 0) + ids
-            self.drafted += sum(one.written for one in asked)
-            self.wasted += wasted(asked)
+            back = taken_back(asked, prompt)
+            for counts, count in ((self.passes, passes), (self.ids, ids), (self.taken_back, back)):
+                counts[member] = counts.get(member, 0) + count
 
-    def with_work_of(self, others: Iterable["Cost"]) -> "Cost":
+    def with_work_of(self, others: Sequence["Cost"]) -> "Cost":
         """The same texts, for whose choice others were written too."""
-        total = Cost(self.picks, self.tokens, self.ensembled, dict(self.passes), dict(self.ids))
-        for other in others:
-            for mine, theirs in ((total.passes, other.passes), (total.ids, other.ids)):
-                for member, count in theirs.items():
-                    mine[member] = mine.get(member, 0) + count
+        total = replace(self)
+        for key in ("passes", "ids", "taken_back"):
+            counts = dict(getattr(self, key))
+            for other in others:
+                for member, count in getattr(other, key).items():
+                    counts[member] = counts.get(member, 0) + count
+            setattr(total, key, counts)
         return total
 
 
@@ -171,10 +174,10 @@ def num_passes(asked: Sequence[Asked], prompt: int) -> int:
     return count
 
 
-def wasted(asked: Sequence[Asked]) -> int:
-    """Ids written ahead that the next message to the member did not keep."""
+def taken_back(asked: Sequence[Asked], prompt: int) -> int:
+    """Ids behind the prompt that the next message to the member did not keep."""
     pairs = zip(asked, asked[1:], strict=False)
-    return sum(min(one.written, max(0, one.end - after.kept)) for one, after in pairs)
+    return sum(max(0, one.end - max(after.kept, prompt)) for one, after in pairs)
 
 
 def confidences(asked: Sequence[Asked]) -> list[float]:

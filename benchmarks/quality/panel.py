@@ -94,7 +94,16 @@ class Panel:
             )
             for place, given in enumerate(prompts)
         ]
-        return _outcome(*_collect(self._running.engine, requests), self._ledger.take())
+        before = self._drafts()
+        found = _outcome(*_collect(self._running.engine, requests), self._ledger.take())
+        after = self._drafts()
+        found.cost.drafted, found.cost.wasted = after[0] - before[0], after[1] - before[1]
+        return found
+
+    def _drafts(self) -> tuple[int, int]:
+        """Tokens drafted and wasted so far, as strategies that draft have counted them, if any."""
+        metrics = self._running.engine.metrics
+        return getattr(metrics, "drafted", 0), getattr(metrics, "wasted", 0)
 
 
 def _outcome(

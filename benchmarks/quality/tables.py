@@ -13,7 +13,7 @@ from benchmarks.quality.recovery import Recovered, Recovery
 from benchmarks.reporting import show_table
 from demo.questions import Question
 
-COST = ("ensembled", "passes/token", "by member", "ids/token", "drafts wasted")
+COST = ("ensembled", "passes/token", "by member", "ids/token", "taken back", "drafts wasted")
 
 
 def show_answers(scores: Sequence[Score], asked: Sequence[Question]) -> None:
@@ -40,12 +40,13 @@ def show_answers(scores: Sequence[Score], asked: Sequence[Question]) -> None:
 
 def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
     if cost is None:
-        return ("-",) * 5
+        return ("-",) * len(COST)
     passes = ", ".join(f"{name} {n / cost.picks:.2f}" for name, n in sorted(cost.passes.items()))
     ids = sum(cost.ids.values()) / cost.picks
-    wasted = f"{100 * cost.wasted_share:.1f} %" if cost.drafted else "-"
+    back = f"{100 * cost.taken_back_share:.1f} %"
+    wasted = f"{100 * cost.wasted / cost.drafted:.1f} %" if cost.drafted else "-"
     share = f"{100 * cost.ensembled_share:.1f} %"
-    return share, f"{cost.passes_per_pick:.2f}", passes, f"{ids:.2f}", wasted
+    return share, f"{cost.passes_per_pick:.2f}", passes, f"{ids:.2f}", back, wasted
 
 
 def show_longer(setting: Setting, found: Sequence[Longer], count: int, tokens: int) -> None:

@@ -21,7 +21,7 @@ from benchmarks.quality.counting import (
     Ledger,
     confidences,
     num_passes,
-    wasted,
+    taken_back,
 )
 from benchmarks.quality.estimates import Estimate, mean, paired, ratio
 from benchmarks.quality.methods import METHODS, Method, available, strategy_for
@@ -146,12 +146,13 @@ def test_passes_are_counted_behind_the_prompt() -> None:
     assert num_passes([Asked(10, 1, 11, confidences={11: 0.5}), Asked(10, 2, 11)], prompt=10) == 2
 
 
-def test_a_draft_is_wasted_as_far_as_the_next_message_cuts_it() -> None:
+def test_ids_are_taken_back_as_far_as_the_next_message_cuts_them() -> None:
     draft = Asked(10, 1, 11, written=5)  # holds 16
-    assert wasted([draft, Asked(16, 1, 17)]) == 0
-    assert wasted([draft, Asked(13, 1, 14)]) == 3
-    assert wasted([draft, Asked(4, 8, 12)]) == 5  # what was told is no draft
-    assert wasted([draft]) == 0
+    assert taken_back([draft, Asked(16, 1, 17)], prompt=8) == 0
+    assert taken_back([draft, Asked(13, 1, 14)], prompt=8) == 3
+    assert taken_back([draft, Asked(4, 8, 12)], prompt=8) == 8  # evicted: not the prompt
+    assert taken_back([draft], prompt=8) == 0
+    assert taken_back([draft, Asked(14, 1, 15, written=1), Asked(15, 1, 16)], prompt=8) == 3
 
 
 def test_what_goes_to_a_member_is_noted_by_text_and_place() -> None:
@@ -179,7 +180,7 @@ def test_what_goes_to_a_member_is_noted_by_text_and_place() -> None:
     assert confidences(second["echo"]) == [0.75, 0.5]
     cost = Cost(picks=2)
     cost.add(second, {"echo": 3})
-    assert (cost.passes, cost.ids, cost.drafted) == ({"echo": 2}, {"echo": 1}, 1)
+    assert (cost.passes, cost.ids, cost.taken_back) == ({"echo": 2}, {"echo": 1}, {"echo": 0})
     assert cost.with_work_of([cost]).passes_per_pick == 2.0
 
 
