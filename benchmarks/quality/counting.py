@@ -108,8 +108,8 @@ class Cost:
     """What some texts took; `picks` are their tokens and the ENDs that were picked.
 
     `ids` a member computed behind the prompts; of them `taken_back` turned out, by what it was told
-    next, not to be the text's: drafts, or other tokens for it.  `drafted` and `wasted` count tokens,
-    as strategies that draft do.
+    next, not to be the text's: drafts, or other tokens for it.  `drafted` and `wasted` are tokens
+    as strategies that draft have counted them.
     """
 
     picks: int = 0
