@@ -143,6 +143,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     options = parser(__doc__, rounds=2, tokens=48)
     options.add_argument("--questions", type=int, default=200, help="of 393 final, of 393 others")
     options.add_argument("--texts", type=int, default=6, help="longer texts of a way to write")
+    options.set_defaults(members="local")  # sooner there, and no text depends on it
     given = parse(options, arguments)
     if given.quick:
         given.questions, given.texts = min(given.questions, 12), min(given.texts, 2)
