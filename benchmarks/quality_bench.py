@@ -22,7 +22,7 @@ from benchmarks.quality.answers import Score, best_member
 from benchmarks.quality.calibration import Reading, Swept, Trust
 from benchmarks.quality.estimates import mean
 from benchmarks.quality.longform import Longer, Setting
-from benchmarks.quality.methods import METHODS, SAMPLE, Method, available
+from benchmarks.quality.methods import METHODS, SAMPLE, Method
 from benchmarks.quality.panel import Panel, Seat
 from benchmarks.quality.recovery import Forced, Recovery
 from benchmarks.reporting import announce, finish, parse, parser
@@ -181,11 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the benchmark."""
     options = _options(arguments)
     about = announce("quality", options, MODELS, DECODING, SEEDS)
-    methods = available(METHODS, TRIO)
     with Stage(options.members == "ray") as stage:
-        demo = measure_demo(stage, methods, options)
+        demo = measure_demo(stage, METHODS, options)
         longer = [
-            (s, list(measure_longer(stage, s, methods, options))) for s in longform.settings()
+            (s, list(measure_longer(stage, s, METHODS, options))) for s in longform.settings()
         ]
     show(demo, longer, options)
     best = best_member(demo.scores)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from gac.config import EveryStepConfig, MemberConfig, StrategyConfig, parse_strategy
 from gac.core import Sampling
-from gac.errors import ConfigError
 
 THRESHOLD = 0.5
 
@@ -53,23 +52,10 @@ SAMPLE = Sampling(temperature=0.7)
 
 
 def strategy_for(method: Method, names: Sequence[str]) -> StrategyConfig:
-    """A method's strategy among these members.  Raises: ConfigError where there is none such."""
+    """A method's strategy among these members."""
     members = [MemberConfig(path=name, name=name) for name in names]
     value = _filled(method.strategy, {"{last}": names[-1]})
     return parse_strategy(value, members, THRESHOLD)
-
-
-def available(methods: Sequence[Method], names: Sequence[str]) -> list[Method]:
-    """The methods that there are, saying which are skipped."""
-    found = []
-    for method in methods:
-        try:
-            strategy_for(method, names)
-        except ConfigError as error:
-            print(f"  skipped: {method.name}: {error.message.splitlines()[0]}")
-            continue
-        found.append(method)
-    return found
 
 
 def _filled(value: object, places: dict[str, str]) -> object:

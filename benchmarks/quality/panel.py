@@ -83,7 +83,6 @@ class Panel:
         tokens: int,
         sampling: Sampling,
     ) -> Outcome:
-        self._running.use(strategy)  # what is submitted from here on follows it
         self._ledger.take()
         requests = [
             GenerateRequest(
@@ -91,6 +90,7 @@ class Panel:
                 {name: given[name] for name in names},
                 tokens,
                 sampling=replace(sampling, choice=place),
+                strategy=strategy,
             )
             for place, given in enumerate(prompts)
         ]
@@ -101,9 +101,9 @@ class Panel:
         return found
 
     def _drafts(self) -> tuple[int, int]:
-        """Tokens drafted and wasted so far, as strategies that draft have counted them, if any."""
+        """Tokens drafted and wasted so far, by strategies that draft."""
         metrics = self._running.engine.metrics
-        return getattr(metrics, "drafted", 0), getattr(metrics, "wasted", 0)
+        return metrics.drafted, metrics.wasted
 
 
 def _outcome(
