@@ -102,6 +102,7 @@ def test_lost_member_is_a_failure_even_while_nobody_asks() -> None:
         assert get(url, "/status").status == 200
         [tell] = tells
         tell(MemberLost("member 'bora' died: out of memory"))
+        assert until(lambda: get(url, "/status").status == 503)
         for answer in (get(url, "/status"), get(url, "/health/ready"), generate(url, one("a"))):
             assert answer.status == 503
             assert answer.error["message"] == "member 'bora' died: out of memory"
