@@ -48,7 +48,7 @@ class Oracle:
         names, strategy = list(request.prompts), self._strategy
         gated = isinstance(strategy, ThresholdConfig) and strategy.gate in names and len(names) > 1
         tokens, ended = reference.generate(
-            {name: self._member(name, request) for name in names},
+            {name: self.member(name, request) for name in names},
             {name: self._ensemble.weights[name] for name in names},
             max_new_tokens=request.max_new_tokens,
             rule=self._ensemble.rule,
@@ -56,12 +56,12 @@ class Oracle:
             threshold=strategy.threshold if gated else 1.0,
             below=strategy.below if gated else "ensemble",
             sampling=request.sampling,
-            noise=lambda position, token: _noise(request.sampling, position, token),
+            noise=lambda position, token: noise_of(request.sampling, position, token),
             min_new_tokens=request.max_new_tokens if request.ignore_eos else request.min_new_tokens,
         )
         return [*tokens, END] if ended else tokens
 
-    def _member(self, name: str, request: GenerateRequest) -> reference.Member:
+    def member(self, name: str, request: GenerateRequest) -> reference.Member:
         prompt = request.prompts[name]
         vocabulary = self._ensemble.vocabularies[name]
         model = self._models[name].probabilities
@@ -85,7 +85,7 @@ class Oracle:
         if sampling.temperature == 0.0:
             return dict(combined)
         return {
-            token: math.log(p) / sampling.temperature + _noise(sampling, len(prefix), token)
+            token: math.log(p) / sampling.temperature + noise_of(sampling, len(prefix), token)
             for token, p in combined.items()
             if p > 0.0
         }
@@ -113,7 +113,7 @@ class Oracle:
         return False
 
 
-def _noise(sampling: Sampling, position: int, token: bytes) -> float:
+def noise_of(sampling: Sampling, position: int, token: bytes) -> float:
     """Gumbel noise, written anew: seed, choice and position go through SplitMix64 one by one."""
     key = 0
     for value in (sampling.seed, sampling.choice, position):
