@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gac.methods import StrategyConfig
+from gac.trace import TokenTrace
 
 END = 0
 """The union id that every member's stop ids map to."""
@@ -147,6 +148,7 @@ class GenerateRequest:
     """One text to write: what goes into the engine.
 
     Those who have a prompt write it.  Without a `strategy`, or without `weights`, the engine's own.
+    With a `trace` every token says how it came about, with so many candidates.
     """
 
     request_id: str
@@ -159,6 +161,7 @@ class GenerateRequest:
     sampling: Sampling = field(default_factory=Sampling)
     strategy: StrategyConfig | None = None
     weights: Mapping[str, float] | None = None
+    trace: int = 0
 
 
 class FinishReason(StrEnum):
@@ -178,11 +181,15 @@ class TokenEvent:
     asked: tuple[str, ...]
     token_bytes: bytes
     text: str
+    trace: TokenTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FinishEvent:
-    """The end of a sequence: the text that was still held back, why it ended, and what it took."""
+    """The end of a sequence: the text that was still held back, why it ended, and what it took.
+
+    `trace` is that of END, where END was picked.
+    """
 
     request_id: str
     text: str
@@ -191,6 +198,7 @@ class FinishEvent:
     completion_tokens: int
     ensembled_tokens: int
     abstained: tuple[str, ...] = ()
+    trace: TokenTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 GacError
  |- ConfigError            the YAML (or a command-line value) is wrong
+ |- TraceError             a file is no trace that can be replayed
  |- RequestError           the client's fault; names the offending field
  |   `- EngineOverloaded   too many requests wait; try again
  |- VocabularyError        a tokenizer cannot take part, and why
@@ -42,6 +43,12 @@ def _rebuild(kind: type[GacError], message: str, param: str | None, code: str | 
 
 class ConfigError(GacError):
     """The configuration is wrong: names file, key, value and what is allowed."""
+
+    exit_code = 2
+
+
+class TraceError(GacError):
+    """A file holds no trace, or one that cannot be run again here."""
 
     exit_code = 2
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gac.core import Pick, Row, Sampling
-from gac.decoding.combine import Aggregate, arithmetic, owners, voters
+from gac.decoding.combine import Aggregate, Vote, arithmetic, owners, voters
 from gac.decoding.conflict import ConflictGuard
 from gac.decoding.greedy import clear_winner
 from gac.decoding.sampling import needs_all_entries, pick_token
@@ -37,8 +37,7 @@ class Decider:
         What is picked from some entries is what all entries would give.
         """
         position = rows[0].position
-        heard = voters(rows, self.weights)
-        aggregate = self.aggregate if len(heard) > 1 else arithmetic
+        heard, aggregate = self._voting(rows)
         if self.guard is None and aggregate is arithmetic and self.sampling.temperature == 0.0:
             winner = clear_winner(heard, self.weights)
             if winner is not None:
@@ -53,3 +52,21 @@ class Decider:
             return None
         standing = owners(vote.rows, vote.weights, token)
         return None if standing is None else Pick(position, token, standing)
+
+    def _voting(self, rows: Sequence[Row]) -> tuple[list[Row], Aggregate]:
+        """Whose rows count, and how."""
+        heard = voters(rows, self.weights)
+        return heard, self.aggregate if len(heard) > 1 else arithmetic
+
+    def vote(self, rows: Sequence[Row]) -> Vote | None:
+        """What the rows combine to; None where more entries are needed."""
+        heard, aggregate = self._voting(rows)
+        return aggregate(heard, self.weights)
+
+    def overruled(self, rows: Sequence[Row], pick: Pick) -> int | None:
+        """The ensemble's token (union id), where the guard has kept the anchor's: the pick."""
+        vote = None if self.guard is None else self.vote(rows)
+        if vote is None:
+            return None
+        token = pick_token(vote.mean, self.sampling, pick.position, self.order)
+        return None if token == pick.token else token

@@ -6,10 +6,11 @@ returns: the engine closes it when the text ends.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gac.core import Pick, Row
+from gac.trace import Outcome, Why
 
 Rows = Sequence[Row]
 Decide = Callable[[Rows], Pick | None]
@@ -29,6 +30,39 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a member thinks of its own token at some place: its favourite?  How probable?"""
+
+    agrees: bool
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How a token came about: `rows` are those it was picked from.
+
+    `rejected` is the token (union id) it was put in place of, and `verdicts` what verifiers said.
+    """
+
+    outcome: Outcome
+    why: Why
+    rows: Rows
+    rejected: int | None = None
+    verdicts: Mapping[str, Verdict | None] = field(default_factory=dict)
+
+
+Explain = Callable[[Rows, Pick], Note]
+"""The rows of a commit and what was picked -> a note; called only where somebody traces."""
+
+
+def together(rows: Rows, pick: Pick, why: Why = Why.ALL_ASKED) -> Note:
+    """All these rows decided; where it is but one, nobody else could."""
+    if len(rows) > 1:
+        return Note(Outcome.ENSEMBLED, why, rows)
+    return Note(Outcome.ALONE, Why.ONLY_ONE if why is Why.ALL_ASKED else why, rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """The token that `decide` picks from these rows is appended to the sequence, for good.
 
@@ -37,6 +71,7 @@ class Commit:
 
     rows: Rows
     decide: Decide
+    explain: Explain = together
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +98,6 @@ class Drafted:
     def tokens(self) -> tuple[int, ...]:
         """The union ids of the tokens."""
         return tuple(pick.token for pick in self.picks)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a member thinks of its own token at some place: its favourite?  How probable?"""
-
-    agrees: bool
-    probability: float
 
 
 Judge = Callable[[Row, int], Verdict | None]

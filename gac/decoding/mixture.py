@@ -4,16 +4,19 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 import numpy as np
 
 from gac.core import Sampling
-from gac.decoding.flow import Commit, Decide, Query, Rows, Strategy
+from gac.decoding.flow import Commit, Decide, Query, Rows, Strategy, together
 from gac.decoding.sampling import gumbel_noise
+from gac.trace import Why
 
 _OTHER_SEED = 0x6D656D6265727321
 """Sets the draw of a member apart from the draw of its token, which has the request's seed."""
+_DRAWN = partial(together, why=Why.DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +59,4 @@ def mixture(draw: MemberDraw, decide: Decide) -> Strategy:
             rows = yield Query((member,))
             if rows:
                 break
-        yield Commit(rows, decide)
+        yield Commit(rows, decide, _DRAWN)

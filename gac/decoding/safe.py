@@ -31,14 +31,18 @@ from gac.decoding.flow import (
     Decide,
     Draft,
     Drafted,
+    Explain,
+    Note,
     Query,
     Rows,
     Score,
     Scored,
     Strategy,
     Verdict,
+    together,
 )
 from gac.decoding.support import TokenOrder
+from gac.trace import Outcome, Why
 
 LOOK_AHEAD = 4
 """Tokens behind one that show how it is tokenised, where no word ends: as in Chinese."""
@@ -60,7 +64,8 @@ def safe(
     behind a token that all decide is dropped.
     """
     members = (drafter, *verifiers)
-    yield Commit((yield Query(members)), _first_token(drafter, doubt, decide))
+    first = _FirstToken(doubt, decide)
+    yield Commit((yield Query(members)), first.decide, first.explain)
     length, num_held = DraftLength(max_tokens), 0
     while True:
         wanted = num_held + length.now
@@ -69,10 +74,13 @@ def safe(
         num_settled = _num_settled(drafted, scored, wanted)
         place = doubt.first(drafted, scored, num_settled)
         for n in range(place):
-            yield Commit((drafted.rows[n],), _taken(drafted.picks[n]))
+            yield Commit(
+                (drafted.rows[n],), _taken(drafted.picks[n]), doubt.noted(drafted, scored, n)
+            )
         is_doubted = place < num_settled
         if is_doubted or not scored.num_tokens:
-            yield Commit((yield Query(members)), decide)
+            explain = doubt.noted(drafted, scored, place) if is_doubted else together
+            yield Commit((yield Query(members)), decide, explain)
         num_held = 0 if is_doubted else len(drafted.picks) - num_settled
         length.note(is_doubted)
 
@@ -91,28 +99,45 @@ def _taken(pick: Pick) -> Decide:
     return lambda _: pick
 
 
-def _first_token(drafter: str, doubt: "Doubt", decide: Decide) -> Decide:
+@dataclass(frozen=True, slots=True)
+class _FirstToken:
     """The tests where there is no draft: everybody's own token is the one the drafter would write.
 
     Nobody writes ahead of the first token (it is waited for, all have to read the prompt, and a
     dummy space is mapped there), so it is tested by the rows of all members.
     """
 
-    def decide_first(rows: Rows) -> Pick | None:
-        own = [row for row in rows if row.member == drafter]
-        if not own:
-            return decide(rows)
-        pick = decide(own)
+    doubt: "Doubt"
+    together: Decide
+
+    def decide(self, rows: Rows) -> Pick | None:
+        """The drafter's token, or the ensemble's if it is doubted."""
+        own = self._own(rows)
+        if own is None:
+            return self.together(rows)
+        pick = self.together([own])
         if pick is None:
             return None
-        verdicts = {
-            row.member: doubt.judge(row, pick.token) for row in rows if row.member != drafter
-        }
+        verdicts = self._verdicts(rows, pick)
         if None in verdicts.values():
             return None
-        return decide(rows) if doubt.asks(own[0], pick, verdicts) else pick
+        return self.together(rows) if self.doubt.asks(own, pick, verdicts) else pick
 
-    return decide_first
+    def explain(self, rows: Rows, pick: Pick) -> Note:
+        """Which of both it is, and why."""
+        own = self._own(rows)
+        would = None if own is None else self.together([own])
+        if own is None or would is None:
+            return together(rows, pick)
+        verdicts = self._verdicts(rows, would)
+        return self.doubt.note(rows, pick, own, would, verdicts)
+
+    def _own(self, rows: Rows) -> Row | None:
+        return next((row for row in rows if row.member == self.doubt.drafter), None)
+
+    def _verdicts(self, rows: Rows, pick: Pick) -> dict[str, Verdict | None]:
+        others = (row for row in rows if row.member != self.doubt.drafter)
+        return {row.member: self.doubt.judge(row, pick.token) for row in others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +164,48 @@ class Doubt:
         return stop
 
     def asks(self, row: Row, pick: Pick, verdicts: Mapping[str, Verdict | None]) -> bool:
-        """Whether a drafted token, picked from this row, needs the ensemble.
+        """Whether a drafted token, picked from this row, needs the ensemble."""
+        return self.why(row, pick, verdicts) is Why.NO_CONSENSUS
+
+    def why(self, row: Row, pick: Pick, verdicts: Mapping[str, Verdict | None]) -> Why:
+        """The first test that a drafted token passes; NO_CONSENSUS: it needs the ensemble.
 
         Not where a verifier's tokens do not meet the drafter's: what is in front is OOV-like to it.
         """
         known = {member: verdict for member, verdict in verdicts.items() if verdict is not None}
-        if not verdicts or len(known) < len(verdicts) or row.confidence > self.extra_gate:
-            return False
+        if not verdicts:
+            return Why.UNVERIFIED
+        if len(known) < len(verdicts):
+            return Why.NOT_ALIGNED
+        if row.confidence > self.extra_gate:
+            return Why.EXTRA_GATE
         if self.greedy and all(verdict.agrees for verdict in known.values()):
-            return False
+            return Why.UNANIMOUS
         own = float(row.entries.probs[row.entries.ids == pick.token][0])
         probabilities = {member: verdict.probability for member, verdict in known.items()}
-        return not self._mean({self.drafter: own, **probabilities}) > self.consensus
+        mean = self._mean({self.drafter: own, **probabilities})
+        return Why.CONSENSUS if mean > self.consensus else Why.NO_CONSENSUS
+
+    def noted(self, drafted: Drafted, scored: Scored, place: int) -> Explain:
+        """What was said of one drafted token."""
+        row, would = drafted.rows[place], drafted.picks[place]
+        return lambda rows, pick: self.note(rows, pick, row, would, scored.at(place))
+
+    def note(
+        self,
+        rows: Rows,
+        pick: Pick,
+        row: Row,
+        would: Pick,
+        verdicts: Mapping[str, Verdict | None],
+    ) -> Note:
+        """How the pick came about where `would` was drafted from `row`."""
+        why = self.why(row, would, verdicts)
+        if why is not Why.NO_CONSENSUS:
+            return Note(Outcome.DRAFTED, why, (row,), None, verdicts)
+        if pick.token != would.token:
+            return Note(Outcome.REPLACED, why, rows, would.token, verdicts)
+        return Note(Outcome.ENSEMBLED, why, rows, None, verdicts)
 
     def _mean(self, probabilities: Mapping[str, float]) -> float:
         """The weighted mean among the members that are there; in name order, as in `combine`."""

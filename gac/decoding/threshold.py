@@ -1,6 +1,12 @@
 """A gate member decides alone while it is sure."""
 
-from gac.decoding.flow import Commit, Decide, Query, Strategy
+from functools import partial
+
+from gac.decoding.flow import Commit, Decide, Query, Strategy, together
+from gac.trace import Why
+
+_SURE = partial(together, why=Why.GATE_SURE)
+_UNSURE = partial(together, why=Why.GATE_UNSURE)
 
 
 def threshold_gate(
@@ -12,10 +18,10 @@ def threshold_gate(
     Source: GaC (arXiv 2406.12585) section 3.4, eq. (5).
     """
     while True:
-        rows = list((yield Query((gate,), until=threshold)))
+        rows, explain = list((yield Query((gate,), until=threshold))), _SURE
         if not any(row.confidence > threshold for row in rows):
-            rows += yield Query(others)
-        yield Commit(rows, decide)
+            rows, explain = [*rows, *(yield Query(others))], _UNSURE
+        yield Commit(rows, decide, explain)
 
 
 def threshold_replace(
@@ -26,7 +32,7 @@ def threshold_replace(
     Source: GaC (arXiv 2406.12585) section 4.6: members of very unequal strength are not averaged.
     """
     while True:
-        rows = yield Query((gate,), until=threshold)
+        rows, explain = (yield Query((gate,), until=threshold)), _SURE
         if not any(row.confidence > threshold for row in rows):
-            rows = (yield Query(others)) or rows
-        yield Commit(rows, decide)
+            rows, explain = (yield Query(others)) or rows, _UNSURE
+        yield Commit(rows, decide, explain)

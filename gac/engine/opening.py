@@ -7,6 +7,7 @@ from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
 from gac.engine.text import Emit
+from gac.engine.tracing import Tracer
 
 MakeStrategy = StrategyMaker
 """What starts the strategy of a sequence whose request names none."""
@@ -48,4 +49,5 @@ class Opening:
             self._metrics,
             drafts_for(self._speculation, members),
             decide.needs_all_entries,
+            Tracer(request.trace, decide, tokens) if request.trace else None,
         )

@@ -1,17 +1,10 @@
 """One text being written: its contexts, its open query, and what it does with a committed token."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 
-from gac.core import (
-    END,
-    Answer,
-    Extend,
-    FinishReason,
-    GenerateRequest,
-    Pick,
-    Row,
-)
+from gac.core import END, Answer, Extend, FinishReason, GenerateRequest, Pick, Row
 from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strategy
 from gac.engine.ahead import Ahead
 from gac.engine.completion import Completion, complete
@@ -20,7 +13,9 @@ from gac.engine.metrics import Metrics
 from gac.engine.speculation import Drafts
 from gac.engine.text import Emit, Text
 from gac.engine.told import Told
+from gac.engine.tracing import Tracer
 from gac.errors import GacError, MemberError
+from gac.trace import TokenTrace
 from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.union import UnionVocabulary
 
@@ -31,7 +26,7 @@ class Sequence:
     Once started, it waits for rows of its open step, can go on (every row is there), or has
     finished.  `limits` are the most ids it may have at each member;
     `drafts`, where every token is decided by several members, lets one of them write ahead;
-    `dense`: rows of some entries would decide nothing.
+    `dense`: rows of some entries would decide nothing; `tracer`, where somebody wants to know.
     """
 
     def __init__(
@@ -46,6 +41,7 @@ class Sequence:
         metrics: Metrics,
         drafts: Drafts | None = None,
         dense: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         self.number = number
         self.request = request
@@ -56,6 +52,7 @@ class Sequence:
         self._strategy = strategy
         self._metrics = metrics
         self._dense = dense
+        self._tracer = tracer
         self._ahead = Ahead(request, self._told, limits, drafts)
         self._overlap = Overlap(metrics)
         self._step: Query | Completion | Outlook | None = None
@@ -207,7 +204,7 @@ class Sequence:
         rows = [row for name in step.members if (row := self._row(name)) is not None]
         self._asked.update(row.member for row in rows)
         if isinstance(step, Completion):
-            self._settle(Commit(rows, step.commit.decide), step)
+            self._settle(replace(step.commit, rows=rows), step)
         else:
             self._handle(self._resume(rows))
 
@@ -251,23 +248,23 @@ class Sequence:
             self._step = complete(commit)
             self._metrics.note_completion(self._step.dense)
             return
-        self._commit(pick)
+        self._commit(pick, None if self._tracer is None else self._tracer.trace(commit, pick))
         self._metrics.commit_s += perf_counter() - decided
         if not self.finished:
             self._handle(self._resume(()))
 
     # What a committed token does
 
-    def _commit(self, pick: Pick) -> None:
+    def _commit(self, pick: Pick, trace: TokenTrace | None) -> None:
         """END ends the text; else bytes, text, stop strings, length: in this order."""
         asked = tuple(sorted(self._asked))
         self._asked.clear()
         if pick.token == END:
-            self.finish(FinishReason.STOP)
+            self.finish(FinishReason.STOP, trace)
             return
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
-        self._text.add(pick, token, asked)
+        self._text.add(pick, token, asked, trace)
         if self._text.stopped:
             self.finish(FinishReason.STOP)
         elif self._is_full():
@@ -281,11 +278,11 @@ class Sequence:
             for name, context in self.contexts.items()
         )
 
-    def finish(self, reason: FinishReason) -> None:
-        """Close the strategy and end the text."""
+    def finish(self, reason: FinishReason, trace: TokenTrace | None = None) -> None:
+        """Close the strategy and end the text; `trace` is that of END."""
         self._close()
         abstained = tuple(n for n, context in self.contexts.items() if context.abstains)
-        self._text.finish(reason, abstained)
+        self._text.finish(reason, abstained, trace)
 
     def fail(self, error: Exception) -> None:
         """Close the strategy and report the error in place of an end."""

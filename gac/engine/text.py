@@ -11,6 +11,7 @@ from gac.core import (
     Pick,
     TokenEvent,
 )
+from gac.trace import TokenTrace
 from gac.vocabulary.detokenizer import TextStream
 
 Emit = Callable[[Event], None]
@@ -35,14 +36,21 @@ class Text:
         """Whether a stop string is complete."""
         return self._stream.stopped
 
-    def add(self, pick: Pick, token: bytes, asked: tuple[str, ...]) -> None:
+    def add(
+        self, pick: Pick, token: bytes, asked: tuple[str, ...], trace: TokenTrace | None
+    ) -> None:
         """Show one more token, which these members were asked about."""
         self.num_tokens += 1
         self._num_ensembled += len(asked) > 1
         text = self._stream.push(token)
-        self._emit(TokenEvent(self._request.request_id, pick, asked, token, text))
+        self._emit(TokenEvent(self._request.request_id, pick, asked, token, text, trace))
 
-    def finish(self, reason: FinishReason, abstained: tuple[str, ...]) -> None:
+    def finish(
+        self,
+        reason: FinishReason,
+        abstained: tuple[str, ...],
+        trace: TokenTrace | None = None,
+    ) -> None:
         """Flush the text held back, and say how it ended."""
         assert not self.ended
         self._emit(
@@ -54,6 +62,7 @@ class Text:
                 completion_tokens=self.num_tokens,
                 ensembled_tokens=self._num_ensembled,
                 abstained=abstained,
+                trace=trace,
             )
         )
         self.ended = True

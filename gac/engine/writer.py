@@ -14,6 +14,7 @@ class Text:
 
     text: str
     finish: FinishEvent
+    tokens: tuple[TokenEvent, ...] = ()
 
 
 def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[Text]:
@@ -21,14 +22,14 @@ def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[Text]:
 
     Raises: whatever a request failed with, or was refused with.
     """
-    pieces: dict[str, list[str]] = {request.request_id: [] for request in requests}
+    tokens: dict[str, list[TokenEvent]] = {request.request_id: [] for request in requests}
     ends: dict[str, FinishEvent | ErrorEvent] = {}
     all_ended = threading.Event()
 
     def take(event: Event) -> None:
-        if not isinstance(event, ErrorEvent):
-            pieces[event.request_id].append(event.text)
-        if not isinstance(event, TokenEvent):
+        if isinstance(event, TokenEvent):
+            tokens[event.request_id].append(event)
+        else:
             ends[event.request_id] = event
             if len(ends) == len(requests):
                 all_ended.set()
@@ -36,10 +37,10 @@ def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[Text]:
     if requests:
         engine.submit(requests, take)
         all_ended.wait()
-    return [_text("".join(pieces[r.request_id]), ends[r.request_id]) for r in requests]
+    return [_text(tokens[r.request_id], ends[r.request_id]) for r in requests]
 
 
-def _text(text: str, end: FinishEvent | ErrorEvent) -> Text:
+def _text(tokens: Sequence[TokenEvent], end: FinishEvent | ErrorEvent) -> Text:
     if isinstance(end, ErrorEvent):
         raise end.error
-    return Text(text, end)
+    return Text("".join(event.text for event in tokens) + end.text, end, tuple(tokens))
