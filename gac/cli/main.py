@@ -1,4 +1,4 @@
-"""The command line: serve an ensemble, or check a configuration."""
+"""The command line: serve an ensemble, check a configuration, or replay a trace."""
 
 import argparse
 import logging
@@ -12,12 +12,16 @@ from gac.config import Config, load_config
 from gac.errors import ConfigError, GacError
 from gac.members.devices import check_devices
 
+REPLAY = "replay"
+"""The one command with a name; without it this serves."""
+
 
 def entry_point() -> None:
     """Run, and end the process with the exit code: 0, 2 bad config, 3 cannot place or load."""
+    interrupted = 130 if sys.argv[1:2] == [REPLAY] else 0  # 0 of a replay says: identical
     for stop in (signal.SIGINT, signal.SIGTERM):
         # Until a server runs there is nothing to end but this process.
-        signal.signal(stop, lambda *_: os._exit(0))
+        signal.signal(stop, lambda *_: os._exit(interrupted))
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -27,10 +31,16 @@ def entry_point() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code.  Expected errors are one message, no traceback."""
-    options = _parser().parse_args(arguments)
+    is_replay = list(arguments[:1]) == [REPLAY]
+    parser = _replay_parser() if is_replay else _parser()
+    options = parser.parse_args(arguments[is_replay:])
     _set_up_output(options.log_level)
     try:
         config = _configured(options)
+        if is_replay:
+            from gac.cli.replay import replay
+
+            return replay(options.trace, config)
         if options.check:
             from gac.cli.check import check
 
@@ -60,9 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="gac_api_server.py",
         description="Serve an ensemble of language models that write one answer together.",
     )
-    parser.add_argument(
-        "--config-path", type=Path, required=True, help="the YAML file that describes the ensemble"
-    )
+    _add_common(parser, "info")
     parser.add_argument("--host", help="address to listen on (default: the config's, 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the config's, 8000)")
     parser.add_argument(
@@ -70,10 +78,30 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="load tokenizers only; print the placement plan and a vocabulary report, then exit",
     )
-    parser.add_argument(
-        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
-    )
     return parser
+
+
+def _replay_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m gac {REPLAY}",
+        description="Run a traced answer again, and name the first token that comes out otherwise. "
+        "Exit code 0: identical, 1: diverged, 2: the trace cannot be used.",
+    )
+    parser.add_argument(
+        "trace", type=Path, help="a JSON file: an answer of /api/generate with a trace, or a trace"
+    )
+    _add_common(parser, "warning")
+    parser.set_defaults(host=None, port=None, check=False)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, log_level: str) -> None:
+    parser.add_argument(
+        "--config-path", type=Path, required=True, help="the YAML file that describes the ensemble"
+    )
+    parser.add_argument(
+        "--log-level", default=log_level, choices=["debug", "info", "warning", "error"]
+    )
 
 
 def _configured(options: argparse.Namespace) -> Config:

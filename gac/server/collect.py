@@ -16,6 +16,7 @@ class Collector:
     def __init__(self, request_ids: Sequence[str]) -> None:
         self._loop = asyncio.get_running_loop()
         self._pieces: dict[str, list[str]] = {request_id: [] for request_id in request_ids}
+        self._traced: dict[str, list[TokenEvent]] = {request_id: [] for request_id in request_ids}
         self._ends: dict[str, FinishEvent] = {}
         self.done: asyncio.Future[None] = self._loop.create_future()
 
@@ -23,6 +24,8 @@ class Collector:
         """Take in an event."""
         if isinstance(event, TokenEvent):
             self._pieces[event.request_id].append(event.text)
+            if event.trace is not None:
+                self._traced[event.request_id].append(event)
         elif isinstance(event, ErrorEvent):
             self._settle(event.error)
         else:
@@ -50,3 +53,7 @@ class Collector:
     def ends(self) -> list[FinishEvent]:
         """The ends, in the order of the requests."""
         return [self._ends[request_id] for request_id in self._pieces]
+
+    def traced(self) -> list[list[TokenEvent]]:
+        """The tokens of those that are traced, in the order of the requests."""
+        return list(self._traced.values())

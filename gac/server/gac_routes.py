@@ -17,6 +17,7 @@ from gac.engine.service import Service
 from gac.errors import EngineUnavailable, GacError, RequestError
 from gac.server.collect import Collector
 from gac.server.schemas import GenerateAnswer, GenerateBody, Usage
+from gac.server.traces import conversation_trace
 
 
 class ClientClosedRequest(GacError):
@@ -29,12 +30,17 @@ def gac_router(service: Service) -> APIRouter:
     """Routes over a service that may still be loading."""
     router = APIRouter()
 
-    @router.post("/api/generate/", response_model=GenerateAnswer)
-    @router.post("/api/generate", response_model=GenerateAnswer, include_in_schema=False)
+    options: dict[str, Any] = {
+        "response_model": GenerateAnswer,
+        "response_model_exclude_unset": True,  # no trace where none was asked for
+    }
+
+    @router.post("/api/generate/", **options)
+    @router.post("/api/generate", **options, include_in_schema=False)
     async def generate(body: GenerateBody, request: Request) -> GenerateAnswer:
         started_at = time.monotonic()
         engine = service.engine
-        requests = await run_in_threadpool(_requests, service, body)
+        requests = await run_in_threadpool(engine_requests, service, body)
         collector = Collector([one.request_id for one in requests])
         engine.submit(requests, collector.take)
         try:
@@ -46,13 +52,23 @@ def gac_router(service: Service) -> APIRouter:
         ends = collector.ends()
         if any(end.reason is FinishReason.ABORT for end in ends):
             raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
-        return _answer(collector.texts(), ends, time.monotonic() - started_at)
+        answer = _answer(collector.texts(), ends, time.monotonic() - started_at)
+        if body.trace:
+            told = zip(requests, collector.traced(), ends, strict=True)
+            trace = [
+                conversation_trace(service, body, place, *one) for place, one in enumerate(told)
+            ]
+            return answer.model_copy(update={"trace": trace})
+        return answer
 
     return router
 
 
-def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
-    """One engine request a conversation; renders and encodes, so it runs on a worker thread."""
+def engine_requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
+    """One engine request a conversation; renders and encodes, so it runs on a worker thread.
+
+    Raises: RequestError naming the field that asks for what there is not.
+    """
     _check_limits(service, body)
     started = service.started
     choice = choose(service.config, body.wishes(), body.sampling())
@@ -75,6 +91,7 @@ def _requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
                 sampling=body.sampling(),
                 strategy=choice.strategy,
                 weights=choice.weights,
+                trace=body.trace,
             )
         )
     return requests

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from gac.core import Sampling
 from gac.engine.choice import Wishes
+from gac.server.trace_records import Record, TokenRecord
 
 
 class _Schema(BaseModel):
@@ -71,6 +72,22 @@ def _named(value: object) -> object:
 
 
 Named = Annotated[Any, BeforeValidator(_named)]
+MOST_TRACED = 20
+USUALLY_TRACED = 5
+
+
+def _traced(value: object) -> object:
+    """How many candidates a trace lists; 0: no trace."""
+    if value is None or value is False:
+        return 0
+    if value is True:
+        return USUALLY_TRACED
+    if not isinstance(value, int) or not 1 <= value <= MOST_TRACED:
+        what = "must be true, false or a whole number from 1 to {most}"
+        raise PydanticCustomError("traced", what, {"most": MOST_TRACED})
+    return value
+
+
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -105,6 +122,7 @@ class GenerateBody(_Schema):
     weights: Annotated[dict[str, Weight], BeforeValidator(_short)] | None = None
     aggregation: Named = None
     members: Annotated[list[str], BeforeValidator(_short)] | None = None
+    trace: Annotated[int, BeforeValidator(_traced)] = 0
 
     @model_validator(mode="after")
     def _min_not_above_max(self) -> "GenerateBody":
@@ -142,6 +160,23 @@ class Usage(_Schema):
     completion_tokens: int
 
 
+class ConversationTrace(Record):
+    """One conversation: `request` is a body that asks for it alone, the seed that was used in it.
+
+    `members` are all the server had; `weights` the shares of those that wrote, as they were used.
+    `end` tells of END where it was picked.
+    """
+
+    version: str
+    union: str
+    members: list[str]
+    weights: dict[str, Weight]
+    request: GenerateBody
+    finish_reason: str
+    tokens: list[TokenRecord]
+    end: TokenRecord | None
+
+
 class GenerateAnswer(_Schema):
     """The answer; lists have one entry a conversation, in the order they were sent."""
 
@@ -153,3 +188,4 @@ class GenerateAnswer(_Schema):
     usage: list[Usage]
     ensembled_token_ratio: list[float]
     abstained_members: list[list[str]]
+    trace: list[ConversationTrace] | None = None

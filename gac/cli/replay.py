@@ -1,0 +1,168 @@
+"""Write a traced answer again, and say where it comes out differently."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gac import __version__
+from gac.config import Config, RequestsConfig
+from gac.core import GenerateRequest
+from gac.engine.service import Service
+from gac.engine.writer import Text, write
+from gac.errors import RequestError, TraceError
+from gac.server.gac_routes import engine_requests
+from gac.server.schemas import MOST_TRACED, ConversationTrace
+from gac.server.traces import read_traces
+
+Bounds = Mapping[bytes, tuple[float, float]]
+"""The values of a combined distribution's best tokens: from, to."""
+END = b""
+_SHOWN = 60
+"""So many characters of the text in front of a divergence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One token of an answer, or its end."""
+
+    shown: str
+    token: bytes | None
+    """None: no token, but a limit or a stop string."""
+    combined: Bounds
+
+
+def replay(path: Path, config: Config) -> int:
+    """Run the requests of a trace again and compare token by token; 0 identical, 1 diverged.
+
+    Raises: TraceError for what cannot be run again here, GacError if the members cannot be loaded.
+    """
+    try:
+        traces = read_traces(path.read_bytes())
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror}") from error
+    except TraceError as error:
+        raise TraceError(f"{path}: {error.message}") from error
+    # What a server leaves to its clients is no matter to who runs it.
+    service = Service(config.model_copy(update={"requests": RequestsConfig()}))
+    service.start()
+    try:
+        service.wait()
+        if service.error is not None:
+            raise service.error
+        for line in dict.fromkeys(
+            line for trace in traces for line in _differences(service, trace)
+        ):
+            print(line, flush=True)
+        requests = [_request(service, trace, n) for n, trace in enumerate(traces)]
+        results = [
+            _replay(service, *one, n if len(traces) > 1 else None)
+            for n, one in enumerate(zip(traces, requests, strict=True))
+        ]
+        return 0 if all(results) else 1
+    finally:
+        service.stop()
+
+
+def _request(service: Service, trace: ConversationTrace, number: int) -> GenerateRequest:
+    body = trace.request.model_copy(update={"trace": MOST_TRACED})
+    try:
+        [request] = engine_requests(service, body)
+    except RequestError as error:
+        raise TraceError(f"trace[{number}] cannot be run again here: {error.message}") from error
+    if set(trace.weights) != set(request.prompts) or not any(trace.weights.values()):
+        raise TraceError(f"trace[{number}].weights: must be of the members that write")
+    return replace(request, weights=trace.weights)
+
+
+def _replay(
+    service: Service, trace: ConversationTrace, request: GenerateRequest, number: int | None
+) -> bool:
+    """Write one conversation, print how it compares; whether it is identical."""
+    if number is not None:
+        print(f"conversation {number}:")
+    [text] = write(service.engine, [request])
+    recorded, now = _recorded(trace), _now(text)
+    for at, (was, became) in enumerate(zip(recorded, now, strict=False)):
+        if (was.token, was.shown) != (became.token, became.shown):
+            before = b"".join(place.token or b"" for place in recorded[:at])
+            print(_divergence(at, before, was, became), flush=True)
+            return False
+    print(f"identical: {len(trace.tokens)} tokens", flush=True)
+    return True
+
+
+def _differences(service: Service, trace: ConversationTrace) -> list[str]:
+    """In what this ensemble is not the recorded one."""
+    ensemble = service.started.ensemble
+    lines = []
+    if trace.version != __version__:
+        lines.append(f"another version: recorded by {trace.version}; here {__version__}")
+    if (here := list(ensemble.members)) != trace.members:
+        lines.append(f"other members: recorded {', '.join(trace.members)}; here {', '.join(here)}")
+    if (union := ensemble.union.fingerprint) != trace.union:
+        lines.append(f"another union vocabulary: recorded {trace.union}; here {union}")
+    return lines
+
+
+def _recorded(trace: ConversationTrace) -> list[Place]:
+    places = [
+        _place(bytes(token.bytes), {bytes(c.bytes): (c.value, c.at_most) for c in token.combined})
+        for token in (*trace.tokens, *([trace.end] if trace.end else []))
+    ]
+    return places if trace.end else [*places, _stopped(trace.finish_reason)]
+
+
+def _now(text: Text) -> list[Place]:
+    traced = [(event.token_bytes, event.trace) for event in text.tokens]
+    traced += [(END, text.finish.trace)] if text.finish.trace else []
+    places = [
+        _place(token, {c.token: (c.value, c.at_most) for c in trace.combined} if trace else {})
+        for token, trace in traced
+    ]
+    return places if text.finish.trace else [*places, _stopped(text.finish.reason.value)]
+
+
+def _place(token: bytes, combined: Bounds) -> Place:
+    return Place(_shown(token) if token else "END", token, combined)
+
+
+def _stopped(reason: str) -> Place:
+    return Place(f"no more, finish reason {reason!r}", None, {})
+
+
+def _shown(token: bytes) -> str:
+    """As text, or where it is none, as bytes."""
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return repr(token)
+
+
+def _divergence(at: int, before: bytes, was: Place, became: Place) -> str:
+    text = before.decode("utf-8", "replace")
+    shown = repr(text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}")
+    lines = [
+        f"diverged at token {at}, after {shown}",
+        f"  recorded: {was.shown}",
+        f"  now:      {became.shown}",
+    ]
+    if was.token is not None and became.token is not None:
+        lines += [
+            f"  margin now:      {_margin(became.combined, became.token, was.token)}",
+            f"  margin recorded: {_margin(was.combined, was.token, became.token)}",
+        ]
+    return "\n".join(lines)
+
+
+def _margin(combined: Bounds, picked: bytes, other: bytes) -> str:
+    """By how much the picked token's combined value is above the other's, as far as it is known."""
+    if picked not in combined:
+        return "unknown, the picked token is not among the best"
+    low, high = combined[picked]
+    if other not in combined:
+        least = min(value for value, _ in combined.values())
+        return f"about {low - least:.3g} or more, the other is not among the {len(combined)} best"
+    other_low, other_high = combined[other]
+    if low == high and other_low == other_high:
+        return f"{low - other_low:.3g} ({low:.6g} against {other_low:.6g})"
+    return f"{low - other_high:.3g} to {high - other_low:.3g} (not every member lists both)"

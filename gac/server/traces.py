@@ -1,0 +1,142 @@
+"""A conversation's trace as JSON: what it takes to write it again, and how each token came about."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from gac import __version__
+from gac.core import FinishEvent, GenerateRequest, TokenEvent
+from gac.engine.service import Service
+from gac.errors import TraceError
+from gac.server.schemas import ConversationTrace, GenerateBody
+from gac.server.trace_records import (
+    CandidateRecord,
+    CombinedRecord,
+    MemberRecord,
+    Spelled,
+    TokenRecord,
+    VerdictRecord,
+)
+from gac.trace import TokenTrace
+
+
+def conversation_trace(
+    service: Service,
+    body: GenerateBody,
+    place: int,
+    request: GenerateRequest,
+    tokens: Sequence[TokenEvent],
+    end: FinishEvent,
+) -> ConversationTrace:
+    """The trace of the conversation at one place of a body."""
+    ensemble = service.started.ensemble
+    weights = ensemble.weights if request.weights is None else request.weights
+    return ConversationTrace(
+        version=__version__,
+        union=ensemble.union.fingerprint,
+        members=list(ensemble.members),
+        weights={name: weights[name] for name in request.prompts},
+        request=_alone(body, place, request),
+        finish_reason=end.reason.value,
+        tokens=[
+            _record(event.token_bytes, event.asked, event.pick.owners, event.trace)
+            for event in tokens
+            if event.trace is not None
+        ],
+        end=None if end.trace is None else _record(b"", _heard(end.trace), (), end.trace),
+    )
+
+
+def _alone(body: GenerateBody, place: int, request: GenerateRequest) -> GenerateBody:
+    """A body that asks for one conversation as the server understood it, leaving nothing open."""
+    strategy = None if request.strategy is None else request.strategy.model_dump()
+    chosen = {
+        "messages_list": [body.messages_list[place]],
+        "seed": request.sampling.seed,
+        "strategy": strategy,
+        "threshold": None,
+        "aggregation": None,
+        "members": list(request.prompts),
+    }
+    return body.model_copy(update={**dict(body), **chosen})  # defaults, too, are said
+
+
+def _heard(trace: TokenTrace) -> tuple[str, ...]:
+    return tuple(member.member for member in trace.members)
+
+
+def _record(
+    token: bytes, asked: Sequence[str], owners: Sequence[str], trace: TokenTrace
+) -> TokenRecord:
+    return TokenRecord(
+        **_spelled(token),
+        outcome=trace.outcome,
+        why=trace.why,
+        asked=list(asked),
+        owners=list(owners),
+        agreement=trace.agreement,
+        rejected=None if trace.rejected is None else Spelled(**_spelled(trace.rejected)),
+        members=[
+            MemberRecord(
+                member=member.member,
+                weight=member.weight,
+                confidence=member.confidence,
+                top=[
+                    CandidateRecord(**_spelled(one.token), probability=one.probability)
+                    for one in member.top
+                ],
+            )
+            for member in trace.members
+        ],
+        combined=[
+            CombinedRecord(**_spelled(one.token), value=one.value, at_most=one.at_most)
+            for one in trace.combined
+        ],
+        verdicts=[
+            VerdictRecord(member=one.member, agrees=one.agrees, probability=one.probability)
+            for one in trace.verdicts
+        ],
+    )
+
+
+def _spelled(token: bytes) -> dict[str, Any]:
+    return {"text": token.decode("utf-8", "replace"), "bytes": list(token)}
+
+
+def read_traces(text: bytes) -> list[ConversationTrace]:
+    """The traces of an answer of /api/generate, or one conversation's by itself.
+
+    Raises: TraceError saying what is missing or wrong.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TraceError(f"no valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise TraceError("must be a JSON object: an answer of /api/generate, or a trace in it")
+    if "request" in data and "tokens" in data:
+        return [_conversation(data, "")]
+    traces = data.get("trace")
+    if not (isinstance(traces, list) and traces):
+        raise TraceError('holds no trace; an answer has one if the request has "trace": true')
+    return [_conversation(trace, f"trace[{place}]") for place, trace in enumerate(traces)]
+
+
+def _conversation(data: object, where: str) -> ConversationTrace:
+    try:
+        trace = ConversationTrace.model_validate_json(json.dumps(data))
+    except (ValidationError, RecursionError) as error:
+        raise TraceError(_first(error, where)) from error
+    if len(trace.request.messages_list) != 1:
+        raise TraceError(f"{where or 'the trace'}: must be of one conversation")
+    return trace
+
+
+def _first(error: ValidationError | RecursionError, where: str) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    problem = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in (where, *problem["loc"]) if part != "")
+    return f"{place or 'the trace'}: {problem['msg']}"
