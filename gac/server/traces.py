@@ -1,4 +1,4 @@
-"""A conversation's trace as JSON: what it takes to write it again, and how each token came about."""
+"""A conversation's trace as JSON: what to write it again takes, and how each token came about."""
 
 import json
 from collections.abc import Sequence
