@@ -19,7 +19,7 @@ from gac.server.trace_records import (
     TokenRecord,
     VerdictRecord,
 )
-from gac.trace import TokenTrace
+from gac.trace import MemberTrace, TokenTrace
 
 
 def conversation_trace(
@@ -78,18 +78,7 @@ def _record(
         owners=list(owners),
         agreement=trace.agreement,
         rejected=None if trace.rejected is None else Spelled(**_spelled(trace.rejected)),
-        members=[
-            MemberRecord(
-                member=member.member,
-                weight=member.weight,
-                confidence=member.confidence,
-                top=[
-                    CandidateRecord(**_spelled(one.token), probability=one.probability)
-                    for one in member.top
-                ],
-            )
-            for member in trace.members
-        ],
+        members=[_member(member) for member in trace.members],
         combined=[
             CombinedRecord(**_spelled(one.token), value=one.value, at_most=one.at_most)
             for one in trace.combined
@@ -97,6 +86,18 @@ def _record(
         verdicts=[
             VerdictRecord(member=one.member, agrees=one.agrees, probability=one.probability)
             for one in trace.verdicts
+        ],
+    )
+
+
+def _member(member: MemberTrace) -> MemberRecord:
+    return MemberRecord(
+        member=member.member,
+        weight=member.weight,
+        confidence=member.confidence,
+        top=[
+            CandidateRecord(**_spelled(one.token), probability=one.probability)
+            for one in member.top
         ],
     )
 

@@ -58,6 +58,7 @@ BODIES = st.fixed_dictionaries(
         "weights": mostly(st.dictionaries(MEMBERS, st.sampled_from(EDGES), max_size=2)),
         "aggregation": mostly(st.sampled_from(["min", "core", {"name": "unite", "top_k": 2}])),
         "members": mostly(st.lists(MEMBERS, max_size=2)),
+        "trace": mostly(st.sampled_from([None, False, True, 1, 20])),
     },
 )
 
