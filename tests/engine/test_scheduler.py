@@ -28,7 +28,7 @@ DEFINITIONS = {"gate": byte_level_definition(["th"]), "other": byte_level_defini
 
 def test_idle_member_catches_up_with_a_sure_gate() -> None:
     fakes = fake_ensemble(DEFINITIONS)
-    request = GenerateRequest("r", prompt_for(fakes, "the cat sat"), 60, ignore_eos=True)
+    request = GenerateRequest("r", prompt_for(fakes, "the cat sat"), 120, ignore_eos=True)
     never_unsure = strategy_maker(ThresholdConfig(gate="gate", threshold=0.0))
     with Running(fakes.ensemble, never_unsure) as running:
         [written] = running.write([request])
@@ -157,7 +157,7 @@ def test_idle_supporter_catches_up_in_parts_while_others_decode() -> None:
     never_unsure = strategy_maker(ThresholdConfig(gate="gate", threshold=0.0))
     short = GenerateRequest("short", prompt_for(fakes, "a"), 400, ignore_eos=True)
     long = GenerateRequest("long", prompt_for(fakes, "b" * 900), 2, ignore_eos=True)
-    with Running(fakes.ensemble, never_unsure, EngineLimits(prefill_chunk=30)) as running:
+    with Running(fakes.ensemble, never_unsure, EngineLimits(prefill_chunk=60)) as running:
         written = running.submit([short])
         while len(written[0].tokens) < 3:
             time.sleep(0.001)
@@ -165,7 +165,7 @@ def test_idle_supporter_catches_up_in_parts_while_others_decode() -> None:
         assert written[0].done.wait(60)
     fakes.close()
     told = [extend for call in fakes.runners["other"].calls for extend in call]
-    assert max(len(extend.tail) for extend in told) == 30
+    assert max(len(extend.tail) for extend in told) == 60
 
 
 def test_drafts_to_score_count_as_new_ids() -> None:
