@@ -188,7 +188,7 @@ class TokenEvent:
 class FinishEvent:
     """The end of a sequence: the text that was still held back, why it ended, and what it took.
 
-    `trace` is that of END, where END was picked.
+    `asked` and `trace` are of END, where END was picked.
     """
 
     request_id: str
@@ -198,6 +198,7 @@ class FinishEvent:
     completion_tokens: int
     ensembled_tokens: int
     abstained: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
     trace: TokenTrace | None = None
 
 

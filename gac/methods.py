@@ -38,7 +38,7 @@ class UniteConfig(Section):
 class CoreConfig(Section):
     """Weights by how far members and tokens agree; the main member has half the say or more.
 
-    The main member is the gate, or else the one whose weight is highest.
+    The main member is the gate or drafter, or else the one whose weight is highest.
     """
 
     name: Literal["core"] = "core"
@@ -72,7 +72,7 @@ class Together(Section):
     """What all strategies share that decide tokens from several rows.
 
     With a `conflict_guard`, where the ensemble's token and the anchor's own are prefixes of one
-    another the anchor's is kept; `true` means the gate, or else the highest weight.
+    another the anchor's is kept; `true`: the gate or drafter, or else the highest weight.
     """
 
     aggregation: AggregationConfig = ArithmeticConfig()
@@ -109,7 +109,7 @@ class SafeConfig(Together):
 
     name: Literal["safe"] = "safe"
     drafter: str = Field(description="the name of a member")
-    max_tokens: Count = 8
+    max_tokens: int = Field(default=8, ge=1, le=64, description="a whole number from 1 to 64")
     """In a draft; fewer where drafts are rejected often."""
     consensus: Probability = 0.5
     extra_gate: Probability = 1.0

@@ -331,7 +331,7 @@ WRONG_TOP_VALUES = [
     (
         {"strategy": {"name": "safe", "max_tokens": 0}},
         "strategy.max_tokens: 0",
-        "a whole number, at least 1",
+        "a whole number from 1 to 64",
     ),
     (
         {"strategy": {"name": "safe", "consensus": 1.5}},

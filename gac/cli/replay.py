@@ -9,7 +9,7 @@ from gac.config import Config, RequestsConfig
 from gac.core import GenerateRequest
 from gac.engine.service import Service
 from gac.engine.writer import Text, write
-from gac.errors import RequestError, TraceError
+from gac.errors import GacError, MemberError, RequestError, TraceError
 from gac.server.gac_routes import engine_requests
 from gac.server.schemas import MOST_TRACED, ConversationTrace
 from gac.server.traces import read_traces
@@ -34,7 +34,8 @@ class Place:
 def replay(path: Path, config: Config) -> int:
     """Run the requests of a trace again and compare token by token; 0 identical, 1 diverged.
 
-    Raises: TraceError for what cannot be run again here, GacError if the members cannot be loaded.
+    Raises: TraceError for what cannot be run again here, MemberError if members cannot be loaded or
+    fail.
     """
     try:
         traces = read_traces(path.read_bytes())
@@ -48,7 +49,7 @@ def replay(path: Path, config: Config) -> int:
     try:
         service.wait()
         if service.error is not None:
-            raise service.error
+            raise MemberError(service.error.message)
         for line in dict.fromkeys(
             line for trace in traces for line in _differences(service, trace)
         ):
@@ -80,7 +81,10 @@ def _replay(
     """Write one conversation, print how it compares; whether it is identical."""
     if number is not None:
         print(f"conversation {number}:")
-    [text] = write(service.engine, [request])
+    try:
+        [text] = write(service.engine, [request])
+    except GacError as error:
+        raise MemberError(error.message) from error
     recorded, now = _recorded(trace), _now(text)
     for at, (was, became) in enumerate(zip(recorded, now, strict=False)):
         if (was.token, was.shown) != (became.token, became.shown):
@@ -99,6 +103,8 @@ def _differences(service: Service, trace: ConversationTrace) -> list[str]:
         lines.append(f"another version: recorded by {trace.version}; here {__version__}")
     if (here := list(ensemble.members)) != trace.members:
         lines.append(f"other members: recorded {', '.join(trace.members)}; here {', '.join(here)}")
+    if ensemble.rule != trace.retokenize:
+        lines.append(f"another retokenize: recorded {trace.retokenize}; here {ensemble.rule}")
     if (union := ensemble.union.fingerprint) != trace.union:
         lines.append(f"another union vocabulary: recorded {trace.union}; here {union}")
     return lines

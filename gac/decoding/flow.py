@@ -78,7 +78,7 @@ class Commit:
 class Draft:
     """What a member would write by itself after the text: up to `max_tokens` tokens.
 
-    Answered by `Drafted`.  `decide` picks every token from the member's own row.  It ends with END,
+    Answered by `Drafted`.  `decide` picks every token from the member's own row.  It stops at END,
     and is shorter where the text would be full; of a member that abstains it is empty.
     """
 

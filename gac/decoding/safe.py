@@ -68,7 +68,7 @@ def safe(
     yield Commit((yield Query(members)), first.decide, first.explain)
     length, num_held = DraftLength(max_tokens), 0
     while True:
-        wanted = num_held + length.now
+        wanted = num_held + length.now  # what is held is there already, and not drafted again
         drafted = yield Draft(drafter, wanted, decide)
         scored = yield Score(verifiers, drafted.tokens, doubt.judge)
         num_settled = _num_settled(drafted, scored, wanted)

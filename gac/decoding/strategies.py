@@ -12,6 +12,7 @@ from gac.config import (
     GeometricConfig,
     MinConfig,
     MixtureConfig,
+    ReplaceConfig,
     SafeConfig,
     StrategyConfig,
     ThresholdConfig,
@@ -136,5 +137,5 @@ def _aggregate(config: AggregationConfig, main: str | None, order: TokenOrder) -
             return partial(core, main=main)
         case EntropyConfig():
             return entropy
-        case _:
+        case ReplaceConfig():
             return partial(replace, by=config.by)

@@ -70,7 +70,9 @@ class OpenDraft:
         return len(self._ahead.ids) - self._told.num_held(self._ahead.ids)
 
     def num_slots(self, member: str) -> int:
-        """How many K/V slots the whole draft takes."""
+        """How many K/V slots of a member the whole draft takes."""
+        if member not in self.members:
+            return 0
         return len(self._ahead.ids) + self._room - len(self._picks)
 
     def ask(self, member: str, budget: int) -> Extend:

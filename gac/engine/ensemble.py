@@ -33,9 +33,10 @@ def _portions(facts: MemberFacts, prefill_ids: int) -> Portions:
     """By device, where nothing is configured.
 
     On a CPU a long chunk takes as long as many steps, so it is better begun early, and holds a
-    neighbour that decodes up for long; but many short ones take the gate's memory bandwidth (15M
-    gate, 110M supporter: 8 ids at a time made it 1.08 of its bound, 32 made it 0.97).  A GPU that waits for its memory should take a chunk nearly
-    as a step (a guess, not measured yet), and unasked work might slow a gate that shares it.
+    neighbour that decodes up for long; but many short ones take memory bandwidth from the gate (15M
+    beside 110M: 21.0 ms a token by 8 ids at a time, 18.9 by 32).  A GPU that waits for its memory
+    should take a chunk nearly as a step (a guess, not measured yet), and unasked work might slow a
+    gate that shares it.
     """
     if facts.device == "cpu":
         return Portions(facts.max_kv_tokens, CPU_CATCH_UP_IDS, prefill_ids or CPU_PREFILL_IDS)

@@ -133,9 +133,8 @@ class Sequence:
         """How many K/V slots of a member the sequence may need for its next step."""
         length = len(self.contexts[member].ids) + 1
         slots = length + min(self._ahead.reach, max(0, self._limits[member] - length))
-        return (
-            max(slots, self._step.num_slots(member)) if isinstance(self._step, Outlook) else slots
-        )
+        outlooks = (one for one in (self._step, self._overlap.open) if isinstance(one, Outlook))
+        return max(slots, *(outlook.num_slots(member) for outlook in outlooks), 0)
 
     def ask(self, member: str, budget: int) -> Extend:
         """The message that brings a member closer to its row, at most `budget` ids at a time.
@@ -203,10 +202,10 @@ class Sequence:
             return
         rows = [row for name in step.members if (row := self._row(name)) is not None]
         self._asked.update(row.member for row in rows)
-        if isinstance(step, Completion):
-            self._settle(replace(step.commit, rows=rows), step)
-        else:
+        if not isinstance(step, Completion):
             self._handle(self._resume(rows))
+        elif self._settle(replace(step.commit, rows=rows), step):
+            self._handle(self._resume(()))
 
     def _resume(self, given: Rows | Drafted | Scored | None) -> Step:
         """Send the strategy what it asked for; None starts it.  It goes on until it is closed."""
@@ -219,10 +218,11 @@ class Sequence:
         return self.contexts[member].abstains
 
     def _handle(self, step: Step) -> None:
-        """Open a step that members answer, or carry out a commit."""
-        if isinstance(step, Commit):
-            self._settle(step, None)
-            return
+        """Carry out commits, and open the next step that members answer."""
+        while isinstance(step, Commit):
+            if not self._settle(step, None):
+                return
+            step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
         at = (self.num_tokens, self._num_endless)
@@ -235,8 +235,8 @@ class Sequence:
         self._step = step
         self._ahead.begin(step, self.num_tokens, self._num_endless > 0)
 
-    def _settle(self, commit: Commit, tried: Completion | None) -> None:
-        """Commit what the rows decide, or ask for what they lack to decide it."""
+    def _settle(self, commit: Commit, tried: Completion | None) -> bool:
+        """Commit what the rows decide, or ask for what they lack; whether the strategy goes on."""
         self._asked.update(row.member for row in commit.rows)
         started = perf_counter()
         pick = commit.decide(commit.rows)
@@ -247,11 +247,10 @@ class Sequence:
                 raise GacError("all entries of all rows do not decide a token")
             self._step = complete(commit)
             self._metrics.note_completion(self._step.dense)
-            return
+            return False
         self._commit(pick, None if self._tracer is None else self._tracer.trace(commit, pick))
         self._metrics.commit_s += perf_counter() - decided
-        if not self.finished:
-            self._handle(self._resume(()))
+        return not self.finished
 
     # What a committed token does
 
@@ -260,7 +259,7 @@ class Sequence:
         asked = tuple(sorted(self._asked))
         self._asked.clear()
         if pick.token == END:
-            self.finish(FinishReason.STOP, trace)
+            self.finish(FinishReason.STOP, asked, trace)
             return
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
@@ -278,11 +277,13 @@ class Sequence:
             for name, context in self.contexts.items()
         )
 
-    def finish(self, reason: FinishReason, trace: TokenTrace | None = None) -> None:
-        """Close the strategy and end the text; `trace` is that of END."""
+    def finish(
+        self, reason: FinishReason, asked: tuple[str, ...] = (), trace: TokenTrace | None = None
+    ) -> None:
+        """Close the strategy and end the text; `asked` and `trace` are of END, if it was picked."""
         self._close()
         abstained = tuple(n for n, context in self.contexts.items() if context.abstains)
-        self._text.finish(reason, abstained, trace)
+        self._text.finish(reason, abstained, asked, trace)
 
     def fail(self, error: Exception) -> None:
         """Close the strategy and report the error in place of an end."""

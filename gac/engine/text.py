@@ -49,6 +49,7 @@ class Text:
         self,
         reason: FinishReason,
         abstained: tuple[str, ...],
+        asked: tuple[str, ...] = (),
         trace: TokenTrace | None = None,
     ) -> None:
         """Flush the text held back, and say how it ended."""
@@ -62,6 +63,7 @@ class Text:
                 completion_tokens=self.num_tokens,
                 ensembled_tokens=self._num_ensembled,
                 abstained=abstained,
+                asked=asked,
                 trace=trace,
             )
         )

@@ -1,6 +1,6 @@
 """The far end of a member's sockets: one thread answers what comes down, one sends heartbeats.
 
-Knows nothing of Ray; what the frames say is `transport`'s affair.
+Knows nothing of Ray; what messages say is the affair of `headers` and `messages`.
 """
 
 import json

@@ -110,7 +110,7 @@ class SocketInbox:
         for ready, events in self._poller.poll(int(timeout_s * 1000)):
             listener = self._listeners.get(ready)
             if listener is None:
-                self._bell.recv(4096)
+                self._bell.recv(4096)  # nothing else is waited on
                 continue
             if events & zmq.POLLOUT:
                 self._flush(listener.wire)
@@ -150,7 +150,10 @@ class SocketInbox:
         wire.close()
 
     def _deafen(self, wire: NearWire) -> None:
-        if self._listeners.pop(wire.pollable, None) is not None:
+        listener = self._listeners.get(wire.pollable)
+        # A wire closed before may have left its number to another.
+        if listener is not None and listener.wire is wire:
+            del self._listeners[wire.pollable]
             self._poller.unregister(wire.pollable)
 
     def _flush(self, wire: NearWire) -> None:

@@ -35,7 +35,7 @@ class NearUnixWire:
             raise
         self._socket.setblocking(False)
         self.pollable = self._socket.fileno()
-        self._received = b""
+        self._received = bytearray()
         self._unsent = b""
 
     def send(self, header: bytes, body: bytes) -> None:
@@ -55,7 +55,7 @@ class NearUnixWire:
         self.has_backlog = bool(self._unsent)
 
     def read(self) -> list[Message]:
-        """All messages that have arrived as a whole.  Raises: EOFError if the member has gone."""
+        """The messages that are whole by now.  Raises: EOFError if the member has gone."""
         try:
             chunk = self._socket.recv(_CHUNK_BYTES)
         except BlockingIOError:
@@ -64,7 +64,12 @@ class NearUnixWire:
             raise EOFError(str(error)) from error
         if not chunk:
             raise EOFError("the connection has ended")
-        data, start = self._received + chunk if self._received else chunk, 0
+        self._received += chunk
+        return self._whole()
+
+    def _whole(self) -> list[Message]:
+        """Take the messages that have arrived as a whole."""
+        data, start = memoryview(self._received), 0
         messages: list[Message] = []
         while len(data) - start >= _LENGTHS.size:
             header_size, body_size = _LENGTHS.unpack_from(data, start)
@@ -72,9 +77,12 @@ class NearUnixWire:
             end = at + header_size + body_size
             if end > len(data):
                 break
-            messages.append((data[at : at + header_size], data[at + header_size : end]))
+            messages.append(
+                (bytes(data[at : at + header_size]), bytes(data[at + header_size : end]))
+            )
             start = end
-        self._received = data[start:]
+        data.release()
+        del self._received[:start]
         return messages
 
     def close(self) -> None:

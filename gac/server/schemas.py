@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from gac.core import Sampling
 from gac.engine.choice import Wishes
 from gac.server.trace_records import Record, TokenRecord
+from gac.vocabulary.retokenize import Rule
 
 
 class _Schema(BaseModel):
@@ -169,6 +170,7 @@ class ConversationTrace(Record):
 
     version: str
     union: str
+    retokenize: Rule
     members: list[str]
     weights: dict[str, Weight]
     request: GenerateBody

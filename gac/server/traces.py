@@ -36,6 +36,7 @@ def conversation_trace(
     return ConversationTrace(
         version=__version__,
         union=ensemble.union.fingerprint,
+        retokenize=ensemble.rule,
         members=list(ensemble.members),
         weights={name: weights[name] for name in request.prompts},
         request=_alone(body, place, request),
@@ -45,12 +46,12 @@ def conversation_trace(
             for event in tokens
             if event.trace is not None
         ],
-        end=None if end.trace is None else _record(b"", _heard(end.trace), (), end.trace),
+        end=None if end.trace is None else _record(b"", end.asked, (), end.trace),
     )
 
 
 def _alone(body: GenerateBody, place: int, request: GenerateRequest) -> GenerateBody:
-    """A body that asks for one conversation as the server understood it, leaving nothing open."""
+    """A body that asks for one conversation as the server understood it, all said but weights."""
     strategy = None if request.strategy is None else request.strategy.model_dump()
     chosen = {
         "messages_list": [body.messages_list[place]],
@@ -61,10 +62,6 @@ def _alone(body: GenerateBody, place: int, request: GenerateRequest) -> Generate
         "members": list(request.prompts),
     }
     return body.model_copy(update={**dict(body), **chosen})  # defaults, too, are said
-
-
-def _heard(trace: TokenTrace) -> tuple[str, ...]:
-    return tuple(member.member for member in trace.members)
 
 
 def _record(

@@ -51,13 +51,14 @@ def look_ahead(context: MemberContext, tokens: Sequence[bytes]) -> LookAhead:
     commit encodes again is enough.  Under `append` it is T(x) of every token, as the commit rule
     has it, and all places are there.
     """
-    count = _num_spelled(context, tokens)
-    while True:
+    for count in range(_num_spelled(context, tokens), -1, -1):
         try:
             start, tail = context.spell_ahead(tokens[:count])
             break
-        except CannotSpell:
-            count -= 1
+        except CannotSpell:  # the end of the text is encoded otherwise than token by token
+            continue
+    else:
+        return LookAhead([*context.ids], ())
     place = context.num_prompt_ids + start
     spelled = context.vocabulary.token_bytes
     offset = context.ends[start - 1] if start else 0

@@ -1,5 +1,6 @@
 """No request is lost in silence: refusals, defects, members that fail, the end of the engine."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,17 @@ def test_strategy_that_ends_is_an_error_and_no_hang(fakes: FakeEnsemble) -> None
         assert isinstance(written.end, ErrorEvent)
         assert isinstance(written.end.error, GacError)
         assert len(written.tokens) == 1
+
+
+def test_long_run_of_commits_needs_no_deep_stack(fakes: FakeEnsemble) -> None:
+    def one_query(members, decide):
+        rows = yield Query(members)
+        while True:
+            yield Commit(rows, decide)
+
+    with Running(fakes.ensemble, Scripted(script=one_query)) as running:
+        [written] = running.write([request_of(fakes, "r", 3 * sys.getrecursionlimit())])
+        assert written.finish.completion_tokens == 3 * sys.getrecursionlimit()
 
 
 def test_numbers_that_are_no_distribution_fail_their_own_sequence_only(fakes) -> None:

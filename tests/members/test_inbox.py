@@ -1,5 +1,6 @@
 """An inbox that receives where it is waited for: puts wake it, sockets feed it, order is kept."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,3 +145,36 @@ def test_put_after_the_end_does_nothing() -> None:
     inbox = SocketInbox()
     inbox.close()
     inbox.put(lambda: None)
+
+
+class Numbered:
+    """A wire by its number alone."""
+
+    has_backlog = False
+
+    def __init__(self, pollable: int) -> None:
+        self.pollable = pollable
+
+    def read(self) -> list[tuple[bytes, bytes]]:
+        os.read(self.pollable, 100)
+        return [(b"", b"here")]
+
+    def close(self) -> None:
+        pass
+
+
+def test_wire_that_is_dropped_twice_leaves_its_number_to_the_next(inbox: SocketInbox) -> None:
+    reading, writing = os.pipe()
+    first, second = Numbered(reading), Numbered(reading)
+    inbox.listen(first, nothing, nothing, nothing)
+    inbox.drop(first)
+    heard: list[bytes] = []
+    inbox.listen(second, lambda message: heard.append(message[1]), nothing, nothing)
+    inbox.drop(first)
+    os.write(writing, b"x")
+    inbox.receive(1.0)
+    assert heard == [b"here"]
+    inbox.drop(second)
+    inbox.receive(0.0)
+    os.close(reading)
+    os.close(writing)
