@@ -61,9 +61,9 @@ class CommitCost:
         }
         limits = dict.fromkeys(prompts, 10**6)
         request = GenerateRequest("0", prompts, max_new_tokens=10**6)
-        tokens, metrics = self._union.tokens, Metrics.of(prompts)
+        metrics = Metrics.of(prompts)
         return Written(
-            0, request, contexts, limits, tokens, _script(picks), lambda event: None, metrics
+            0, request, contexts, limits, self._union, _script(picks), lambda event: None, metrics
         )
 
 
