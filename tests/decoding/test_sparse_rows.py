@@ -28,7 +28,7 @@ from gac.decoding.support import TokenOrder
 from gac.engine.completion import complete
 
 SIZE = 40
-SETTINGS = settings(max_examples=1000, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=500, deadline=None, derandomize=True)
 LEVELS = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0, 40.0])
 
 

@@ -153,7 +153,7 @@ def said(written: Written) -> tuple[list[bytes], str, FinishReason]:
     return written.token_bytes, written.text, written.finish.reason
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     specs=st.lists(SPECS, min_size=2, max_size=8),
     strategy=STRATEGIES,
@@ -286,7 +286,7 @@ def test_sequences_are_evicted_and_come_back() -> None:
     assert {one.text for one in written} == {alone(LONG, EVERY_STEP).text}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     specs=st.lists(SPECS, min_size=4, max_size=8),
     strategies=st.lists(
@@ -327,7 +327,7 @@ def test_requests_of_all_strategies_share_batches(specs, strategies, weights, ab
             assert said(one) == said(other)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(spec=SPECS, strategy=STRATEGIES, order=st.permutations(list(DEFINITIONS)))
 def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     seeds = {name: place for place, name in enumerate(DEFINITIONS)}
