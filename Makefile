@@ -7,7 +7,7 @@ ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 CONFIG ?= example_configs/demo.yaml
 PORT ?= 8000
 
-.PHONY: setup serve test check bench evaluate clean
+.PHONY: setup serve test check test-core test-rest bench evaluate clean
 
 setup: $(VENV)/.ready
 
@@ -27,7 +27,16 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict gac
 	$(ENV) $(BIN)/python -m pytest -q tests/test_architecture.py
-	$(ENV) $(BIN)/python -m pytest -q --deselect tests/test_architecture.py
+	$(MAKE) --jobs 2 --output-sync=target test-core test-rest
+
+# The tests in two halves, which take about as long: `check` runs them side by side.
+CORE := tests/decoding tests/engine tests/equalities tests/vocabulary
+
+test-core:
+	$(ENV) $(BIN)/python -m pytest -q $(CORE)
+
+test-rest:
+	$(ENV) $(BIN)/python -m pytest -q tests $(CORE:%=--ignore %) --ignore tests/test_architecture.py
 
 bench: setup
 	$(ENV) $(BIN)/python -m benchmarks
