@@ -36,7 +36,7 @@ LIMITS = {
     "roomy": (EngineLimits(), 40_000, None),
     "evictions": (EngineLimits(), 300, None),
     "chunks, evictions, few places": (CHUNKS, 260, None),
-    "evictions, drafts": (EngineLimits(), 400, 3),
+    "evictions, drafts": (EngineLimits(), 260, 3),
     "chunks, evictions, few places, drafts": (CHUNKS, 260, 5),
 }
 """The engine's, the K/V slots, and how many tokens the last member drafts."""
