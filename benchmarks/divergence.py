@@ -19,7 +19,7 @@ from benchmarks.random_models import OTHER, grow_llama
 from benchmarks.reporting import announce, finish, parse, parser, show_table
 from gac.config import Config, EveryStepConfig, MemberConfig, RayConfig
 from gac.core import ErrorEvent, Event, GenerateRequest, Sampling, TokenEvent
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.prompts import build_prompts
 from gac.engine.speculation import Pace, Speculation
@@ -117,7 +117,7 @@ def _texts(
     at_once: bool = False,
 ) -> Texts:
     """The tokens of each request, written one at a time or all at once by an engine of its own."""
-    make = strategy_maker(EveryStepConfig())
+    make = StrategyMaker(EveryStepConfig())
     engine = Engine(started.ensemble, make, None, speculation)
     engine.start()
     try:

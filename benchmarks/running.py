@@ -17,7 +17,7 @@ from benchmarks.phases import Reading, Split, record
 from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayConfig
 from gac.config import StrategyConfig as AnyStrategy
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.prompts import build_prompts
 from gac.engine.service import SWITCH_INTERVAL_S
 from gac.engine.startup import make_engine, start_ensemble
@@ -63,7 +63,7 @@ class Running:
         self.tokenizers = self._started.tokenizers
         self.ensemble = self._started.ensemble
         self._strategy: AnyStrategy = EveryStepConfig()
-        self.engine = make_engine(self._started, settings, strategy_maker(self._strategy))
+        self.engine = make_engine(self._started, settings, StrategyMaker(self._strategy))
         self.engine.start()
 
     def use(self, strategy: AnyStrategy) -> None:

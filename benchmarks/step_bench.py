@@ -208,12 +208,16 @@ def show(found: Sequence[Ratios], splits: Mapping[str, Split], out: Path) -> Non
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the benchmark."""
-    options = parse(parser(__doc__, rounds=5, tokens=64), arguments)
+    known = parser(__doc__, rounds=5, tokens=64)
+    known.add_argument("--only", default="", help="line-ups whose name is this (default: all)")
+    options = parse(known, arguments)
     about = announce("step", options, MODELS)
     with tempfile.TemporaryDirectory() as folder, Stage(options.members == "ray") as stage:
         found: list[Ratios] = []
         splits: dict[str, Split] = {}
         for task in tasks(Workshop(Path(folder), options.quick), options.quick):
+            if options.only not in ("", task.lineup.name):
+                continue
             with stage.start(task.lineup) as running:
                 if task.with_ratios:
                     bench = RatioBench(running, options.tokens)

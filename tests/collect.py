@@ -13,7 +13,6 @@ from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
-from gac.engine.opening import MakeStrategy
 from gac.engine.speculation import Speculation
 from gac.members.inbox import Inbox
 
@@ -65,7 +64,7 @@ class Running:
     def __init__(
         self,
         ensemble: Ensemble,
-        strategy: MakeStrategy,
+        strategy: StrategyMaker,
         limits: EngineLimits | None = None,
         speculation: Speculation | None = None,
         inbox: Inbox | None = None,

@@ -1,7 +1,8 @@
 """The winner of a weighted mean of short rows, without arrays.
 
 Between two forward passes the processor's caches hold weights rather than code, and then plain
-Python over two rows of 64 entries takes a third of the time of the calls of numpy that do the same.
+Python over two rows of 64 entries takes little more than half of the time of the calls of numpy
+that do the same (206 against 369 microseconds on a busy machine).
 """
 
 from collections.abc import Mapping, Sequence

@@ -84,9 +84,6 @@ class StrategyMaker:
         return every_step(members, decide)
 
 
-strategy_maker = StrategyMaker
-
-
 def leader_of(config: StrategyConfig) -> str | None:
     """The member that a strategy asks first, if it has one."""
     if isinstance(config, ThresholdConfig):

@@ -15,11 +15,12 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.admission import Admission
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
 from gac.engine.metrics import Metrics
-from gac.engine.opening import MakeStrategy, Opening
+from gac.engine.opening import Opening
 from gac.engine.roster import Roster
 from gac.engine.scheduler import Batch, Scheduler
 from gac.engine.sequence import Sequence
@@ -45,7 +46,7 @@ class Engine:
     def __init__(
         self,
         ensemble: Ensemble,
-        make_strategy: MakeStrategy,
+        make_strategy: StrategyMaker,
         limits: EngineLimits | None = None,
         speculation: Speculation | None = None,
         inbox: Inbox | None = None,

@@ -34,9 +34,9 @@ def _portions(facts: MemberFacts, prefill_ids: int) -> Portions:
 
     On a CPU a long chunk takes as long as many steps, so it is better begun early, and holds a
     neighbour that decodes up for long; but many short ones take memory bandwidth from the gate (15M
-    beside 110M: 21.0 ms a token by 8 ids at a time, 18.9 by 32).  A GPU that waits for its memory
-    should take a chunk nearly as a step (a guess, not measured yet), and unasked work might slow a
-    gate that shares it.
+    beside 110M, one noisy run: 21.0, 23.6, 18.9 ms a token by 8, 16, 32 ids at a time).
+    A GPU that waits for its memory should take a chunk nearly as a step (a guess, not measured
+    yet), and unasked work might slow a gate that shares it.
     """
     if facts.device == "cpu":
         return Portions(facts.max_kv_tokens, CPU_CATCH_UP_IDS, prefill_ids or CPU_PREFILL_IDS)

@@ -9,9 +9,6 @@ from gac.engine.speculation import Speculation, drafts_for
 from gac.engine.text import Emit
 from gac.engine.tracing import Tracer
 
-MakeStrategy = StrategyMaker
-"""What starts the strategy of a sequence whose request names none."""
-
 
 class Opening:
     """Makes sequences, numbered in the order in which they come."""
@@ -19,7 +16,7 @@ class Opening:
     def __init__(
         self,
         ensemble: Ensemble,
-        make_strategy: MakeStrategy,
+        make_strategy: StrategyMaker,
         metrics: Metrics,
         speculation: Speculation | None,
     ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gac.config import Config
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.restart import Restarts
 from gac.engine.startup import Started, Watch, make_engine, start_ensemble
@@ -91,7 +91,7 @@ class Service:
             self._cluster.start()
         self._check_wanted()
         started = self._launch(self.config, self._cluster, self._watch)
-        make_strategy = strategy_maker(self.config.strategy)
+        make_strategy = StrategyMaker(self.config.strategy)
         restarts = Restarts(started, self._watch) if started.relaunch else None
         revive = restarts.begin if restarts else None
         engine = make_engine(started, self.config.engine, make_strategy, revive)

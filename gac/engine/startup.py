@@ -9,11 +9,11 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from gac.config import Config, EngineConfig
+from gac.decoding.strategies import StrategyMaker
 from gac.decoding.support import TokenOrder
 from gac.engine.engine import Engine, Revive
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
-from gac.engine.opening import MakeStrategy
 from gac.engine.speculation import speculation_for
 from gac.errors import MemberError
 from gac.members.inbox import Act, Inbox
@@ -121,7 +121,7 @@ def bring_up(started: Started, seedling: Seedling, watch: Watch) -> Member:
 def make_engine(
     started: Started,
     settings: EngineConfig,
-    make_strategy: MakeStrategy,
+    make_strategy: StrategyMaker,
     revive: Revive | None = None,
 ) -> Engine:
     """An engine for a started ensemble; it has to be the only one, as it receives for all lines."""

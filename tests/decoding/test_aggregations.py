@@ -17,7 +17,7 @@ from gac.decoding.certainty import core, entropy
 from gac.decoding.combine import Vote, owners
 from gac.decoding.consensus import geometric, minimum
 from gac.decoding.decide import Decider
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.decoding.support import TokenOrder
 from gac.decoding.unite import unite
 
@@ -39,7 +39,7 @@ def values(vote: Vote | None) -> list[float]:
 def decider(
     weights: dict[str, float] = HALF, sampling: Sampling | None = None, **config
 ) -> Decider:
-    make = strategy_maker(EveryStepConfig(**config))
+    make = StrategyMaker(EveryStepConfig(**config))
     return make.decider(tuple(weights), weights, sampling or Sampling(), ORDER, TOKENS)
 
 

@@ -9,7 +9,7 @@ from gac.decoding.combine import combine
 from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Query
 from gac.decoding.mixture import MemberDraw
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.decoding.support import TokenOrder
 
 MEMBERS = ("ada", "bora", "cleo")
@@ -36,7 +36,7 @@ def chi_square(counts: np.ndarray, shares: np.ndarray) -> float:
 def written(weights: dict[str, float], seed: int, silent: frozenset[str] = frozenset()):
     """Who was asked at each position, and the tokens; contexts are the same at every one."""
     sampling = Sampling(temperature=1.0, seed=seed)
-    make = strategy_maker(MixtureConfig())
+    make = StrategyMaker(MixtureConfig())
     decide = make.decider(MEMBERS, weights, sampling, ORDER, [])
     strategy = make(MEMBERS, decide)
     step = next(strategy)
@@ -106,6 +106,6 @@ def test_draw_is_a_function_of_seed_choice_position_and_names() -> None:
 
 
 def test_one_member_alone_is_asked_every_step() -> None:
-    make = strategy_maker(MixtureConfig())
+    make = StrategyMaker(MixtureConfig())
     decide = make.decider(("ada",), {"ada": 1.0}, Sampling(), ORDER, [])
     assert next(make(("ada",), decide)) == Query(("ada",), until=0.0)

@@ -23,7 +23,7 @@ from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit
 from gac.decoding.greedy import clear_winner
 from gac.decoding.sampling import pick_token
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.decoding.support import TokenOrder
 from gac.engine.completion import complete
 
@@ -99,7 +99,7 @@ def check_sparse_rows(proved, method, rows, weights, sampling, size, seed, guard
     guard = guard if sampling.temperature == 0.0 else False
     config = METHODS[method].model_copy(update={"conflict_guard": guard})
     members = tuple(row.member for row in rows)
-    make = strategy_maker(config)
+    make = StrategyMaker(config)
     decide = make.decider(members, weights, sampling, order_of(seed), TOKENS)
     expected = decide(rows)
     assert expected is not None, "all entries decide"

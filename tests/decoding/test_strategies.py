@@ -5,7 +5,7 @@ import numpy as np
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Pick, Row, dense_entries
 from gac.decoding.flow import Commit, Query, Rows, Strategy
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 
 MEMBERS = ("a", "gate", "b")
 
@@ -26,7 +26,7 @@ def committed(step: object) -> tuple[str, ...]:
 
 
 def start(config, members=MEMBERS) -> tuple[Strategy, object]:
-    strategy = strategy_maker(config)(members, decide)
+    strategy = StrategyMaker(config)(members, decide)
     return strategy, next(strategy)
 
 

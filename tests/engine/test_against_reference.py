@@ -23,7 +23,7 @@ from gac.config import (
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.mixture import MemberDraw
 from gac.decoding.sampling import gumbel_noise
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.speculation import Speculation
 from gac.model.listing import ROW_SIZE
 from tests import reference
@@ -199,7 +199,7 @@ def test_engine_writes_what_the_reference_writes(
         draw=draw,
     )
     speculation = speculate(drafter, names)
-    with Running(fakes.ensemble, strategy_maker(strategy), None, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy), None, speculation) as running:
         [written] = running.write([request])
     fakes.close()
     assert written.token_bytes == tokens

@@ -4,7 +4,7 @@ import pytest
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import GenerateRequest
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from tests.collect import Running, Written
 from tests.fakes import (
     EagerSpeculation,
@@ -30,7 +30,7 @@ def write(
     request = GenerateRequest("r", prompt_for(fakes, "the cat"), NUM_TOKENS, ignore_eos=True)
     names = list(fakes.ensemble.members)
     speculation = EagerSpeculation(drafter, 4, names, draft_s) if drafter else None
-    with Running(fakes.ensemble, strategy_maker(strategy), None, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy), None, speculation) as running:
         [written] = running.write([request])
     fakes.close()
     assert written.finish.completion_tokens == NUM_TOKENS

@@ -11,7 +11,7 @@ import pytest
 from gac.config import EveryStepConfig
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
 from gac.decoding.flow import Commit, Query
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
 from gac.engine.writer import write
 from gac.errors import (
@@ -25,7 +25,7 @@ from gac.errors import (
 from tests.collect import Running, Scripted
 from tests.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for
 
-EVERY_STEP = strategy_maker(EveryStepConfig())
+EVERY_STEP = StrategyMaker(EveryStepConfig())
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from gac.config import (
     UniteConfig,
 )
 from gac.core import FinishReason, GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
 from gac.model.listing import ROW_SIZE
 from tests.collect import Running, Written
@@ -143,7 +143,7 @@ def request_of(fakes: FakeEnsemble, spec: dict, request_id: str) -> GenerateRequ
 
 def alone(spec: dict, strategy, trio: Trio = TRIOS["unrelated"], **changes: object) -> Written:
     fakes = trio.members(row_size=ALL_ENTRIES, **changes)
-    with Running(fakes.ensemble, strategy_maker(strategy)) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy)) as running:
         [written] = running.write([request_of(fakes, spec, "alone")])
     fakes.close()
     return written
@@ -167,7 +167,7 @@ def test_request_in_a_busy_batch_equals_the_request_alone(
 ) -> None:
     fakes = members(max_kv_tokens=kv_tokens)
     limits = EngineLimits(max_sequences=max_sequences, max_batch_tokens=max_batch_tokens)
-    with Running(fakes.ensemble, strategy_maker(strategy), limits) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy), limits) as running:
         written = []
         for place, spec in enumerate(specs):
             written += running.submit([request_of(fakes, spec, str(place))])
@@ -240,7 +240,7 @@ def check_drafts(
     fakes = TRIOS[trio].members(**same, row_size=row_size, max_kv_tokens=kv_tokens)
     speculation = EagerSpeculation(drafter, max_tokens, list(DEFINITIONS), draft_s)
     limits = EngineLimits(max_batch_tokens=max_batch_tokens)
-    with Running(fakes.ensemble, strategy_maker(strategy), limits, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy), limits, speculation) as running:
         written = []
         for place, spec in enumerate(specs):
             written += running.submit([request_of(fakes, spec, str(place))])
@@ -278,7 +278,7 @@ def test_drafts_and_short_rows_change_nothing_alone_or_in_a_busy_batch() -> None
 
 def test_sequences_are_evicted_and_come_back() -> None:
     fakes = members(max_kv_tokens=130)
-    with Running(fakes.ensemble, strategy_maker(EVERY_STEP)) as running:
+    with Running(fakes.ensemble, StrategyMaker(EVERY_STEP)) as running:
         requests = [request_of(fakes, LONG, str(place)) for place in range(6)]
         written = running.write(requests)
         assert running.engine.metrics.evictions > 0
@@ -306,7 +306,7 @@ def test_requests_of_all_strategies_share_batches(specs, strategies, weights, ab
         {**spec, "sampling": Sampling()} if strategy is GUARDED else spec
         for spec, strategy in zip(specs, strategies, strict=False)
     ]
-    with Running(fakes.ensemble, strategy_maker(REPLACED)) as running:
+    with Running(fakes.ensemble, StrategyMaker(REPLACED)) as running:
         written = []
         for place, spec in enumerate(specs):
             request = request_of(fakes, spec, str(place))
@@ -334,7 +334,7 @@ def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     fakes = fake_ensemble(
         {name: DEFINITIONS[name] for name in order}, seeds=seeds, leading=["bora"], end_bias=3.0
     )
-    with Running(fakes.ensemble, strategy_maker(strategy)) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy)) as running:
         [written] = running.write([request_of(fakes, spec, "r")])
     fakes.close()
     assert said(written) == said(alone(spec, strategy))
@@ -347,7 +347,7 @@ def test_threshold_one_is_every_step_and_zero_is_the_gate(spec) -> None:
         fakes = members()
         request = request_of(fakes, spec, "r")
         request = replace(request, prompts={name: request.prompts[name] for name in names})
-        with Running(fakes.ensemble, strategy_maker(strategy)) as running:
+        with Running(fakes.ensemble, StrategyMaker(strategy)) as running:
             [written] = running.write([request])
         fakes.close()
         return written.token_bytes
@@ -364,7 +364,7 @@ def test_a_model_with_its_twin_is_the_model(spec) -> None:
     texts = []
     for names in (["one"], ["one", "two"]):
         fakes = fake_ensemble({name: twins[name] for name in names}, seeds=dict.fromkeys(names, 7))
-        with Running(fakes.ensemble, strategy_maker(EVERY_STEP)) as running:
+        with Running(fakes.ensemble, StrategyMaker(EVERY_STEP)) as running:
             [written] = running.write([request_of(fakes, {**spec, "lead": False}, "r")])
         fakes.close()
         texts.append((written.text, written.finish.reason))
@@ -377,12 +377,12 @@ def test_weights_one_and_zero_are_the_first_member_alone(spec) -> None:
     fakes = members()
     request = request_of(fakes, spec, "r")
     alone_request = replace(request, prompts={"ada": request.prompts["ada"]})
-    with Running(fakes.ensemble, strategy_maker(EVERY_STEP)) as running:
+    with Running(fakes.ensemble, StrategyMaker(EVERY_STEP)) as running:
         [first] = running.write([alone_request])
     fakes.close()
     weights = {"ada": 1.0, "bora": 0.0, "cleo": 0.0}
     fakes = members(weights=weights)
-    with Running(fakes.ensemble, strategy_maker(EVERY_STEP)) as running:
+    with Running(fakes.ensemble, StrategyMaker(EVERY_STEP)) as running:
         [both] = running.write([replace(request, request_id="w")])
     fakes.close()
     assert both.token_bytes == first.token_bytes

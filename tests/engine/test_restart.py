@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gac.core import ErrorEvent
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.limits import EngineLimits
 from gac.engine.restart import MAX_RESTARTS
@@ -73,7 +73,7 @@ def test_texts_are_the_same_however_often_members_are_lost(
 
     lives = Lives(members(max_kv_tokens=kv_tokens), on_extend)
     limits = EngineLimits(max_sequences, max_batch_tokens=max_batch_tokens, max_losses=100)
-    engine = Engine(lives.ensemble, strategy_maker(strategy), limits, revive=revive)
+    engine = Engine(lives.ensemble, StrategyMaker(strategy), limits, revive=revive)
     engine.start()
     written = [Written() for _ in specs]
     for place, spec in enumerate(specs):
@@ -102,7 +102,7 @@ def test_request_that_kills_its_member_is_not_tried_for_ever() -> None:
         engine.welcome(lives.next_life(member.name))
 
     lives = Lives(members(), on_extend)
-    engine = Engine(lives.ensemble, strategy_maker(EVERY_STEP), revive=revive)
+    engine = Engine(lives.ensemble, StrategyMaker(EVERY_STEP), revive=revive)
     engine.start()
     poison, later = Written(), Written()
     engine.submit([request_of(lives, SPEC, "poison")], poison.take)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, SafeConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from tests.collect import Running, Written
 from tests.engine.test_against_reference import (
@@ -42,7 +42,7 @@ CONFIGS = st.builds(
 
 
 def write(fakes: FakeEnsemble, config: object, request: GenerateRequest) -> Written:
-    with Running(fakes.ensemble, strategy_maker(config)) as running:
+    with Running(fakes.ensemble, StrategyMaker(config)) as running:
         [written] = running.write([request])
     fakes.close()
     return written
@@ -324,7 +324,7 @@ def test_drafter_goes_on_while_its_draft_is_looked_at() -> None:
 @pytest.mark.parametrize("wobbles", [{}, {"m1": 3.0}])
 def test_drafted_and_wasted_tokens_are_counted(wobbles) -> None:
     fakes = twins(rule="append", wobbles=wobbles)
-    with Running(fakes.ensemble, strategy_maker(SAFE)) as running:
+    with Running(fakes.ensemble, StrategyMaker(SAFE)) as running:
         [written] = running.write([request_of(fakes)])
     fakes.close()
     metrics, replaced = running.engine.metrics, written.finish.ensembled_tokens - 1

@@ -9,7 +9,7 @@ import torch
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Extend, GenerateRequest
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.ensemble import CPU_CATCH_UP_IDS, CPU_PREFILL_IDS
 from gac.engine.limits import EngineLimits
 from gac.engine.scheduler import DECODE_IDS
@@ -29,7 +29,7 @@ DEFINITIONS = {"gate": byte_level_definition(["th"]), "other": byte_level_defini
 def test_idle_member_catches_up_with_a_sure_gate() -> None:
     fakes = fake_ensemble(DEFINITIONS)
     request = GenerateRequest("r", prompt_for(fakes, "the cat sat"), 120, ignore_eos=True)
-    never_unsure = strategy_maker(ThresholdConfig(gate="gate", threshold=0.0))
+    never_unsure = StrategyMaker(ThresholdConfig(gate="gate", threshold=0.0))
     with Running(fakes.ensemble, never_unsure) as running:
         [written] = running.write([request])
     fakes.close()
@@ -45,7 +45,7 @@ def test_long_prompts_are_told_in_parts_behind_those_who_decode() -> None:
     short = GenerateRequest("short", prompt_for(fakes, "a"), 30, ignore_eos=True)
     long = GenerateRequest("long", prompt_for(fakes, "b" * 100), 1, ignore_eos=True)
     limits = EngineLimits(max_batch_tokens=10)
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig()), limits) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig()), limits) as running:
         running.write([short, long])
     fakes.close()
     calls = fakes.runners["only"].calls
@@ -65,7 +65,7 @@ def write_beside_long_prompts(
         for n in range(num_long)
     ]
     limits = EngineLimits(prefill_chunk=prefill_chunk)
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig()), limits) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig()), limits) as running:
         written = running.submit([short])
         while len(written[0].tokens) < 3:
             time.sleep(0.001)
@@ -78,7 +78,7 @@ def write_beside_long_prompts(
 def alone(text: str, count: int) -> str:
     fakes = fake_ensemble({"only": DEFINITIONS["gate"]})
     request = GenerateRequest("r", prompt_for(fakes, text), count, ignore_eos=True)
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig())) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig())) as running:
         [written] = running.write([request])
     fakes.close()
     return written.text
@@ -106,7 +106,7 @@ def test_prompts_alone_fill_the_batch() -> None:
     requests = [
         GenerateRequest(str(n), prompt_for(fakes, "b" * 600), 2, ignore_eos=True) for n in range(3)
     ]
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig())) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig())) as running:
         running.write(requests)
     fakes.close()
     assert sum(len(extend.tail) for extend in fakes.runners["only"].calls[0]) == 1800
@@ -130,7 +130,7 @@ def test_full_batch_of_decoders_leaves_room_for_a_prompt() -> None:
     ]
     prompt = GenerateRequest("long", prompt_for(fakes, "b" * 60), 1, ignore_eos=True)
     limits = EngineLimits(max_batch_tokens=6)
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig()), limits) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig()), limits) as running:
         running.write([*decoding, prompt])
     fakes.close()
     parts = [[len(e.tail) for e in call if e.sequence == 9] for call in fakes.runners["only"].calls]
@@ -154,7 +154,7 @@ def test_member_that_waits_for_a_slower_one_stays_ready_to_decode() -> None:
 
 def test_idle_supporter_catches_up_in_parts_while_others_decode() -> None:
     fakes = fake_ensemble(DEFINITIONS)
-    never_unsure = strategy_maker(ThresholdConfig(gate="gate", threshold=0.0))
+    never_unsure = StrategyMaker(ThresholdConfig(gate="gate", threshold=0.0))
     short = GenerateRequest("short", prompt_for(fakes, "a"), 400, ignore_eos=True)
     long = GenerateRequest("long", prompt_for(fakes, "b" * 900), 2, ignore_eos=True)
     with Running(fakes.ensemble, never_unsure, EngineLimits(prefill_chunk=60)) as running:
@@ -179,7 +179,7 @@ def test_drafts_to_score_count_as_new_ids() -> None:
     ]
     limits = EngineLimits(max_batch_tokens=24)
     speculation = EagerSpeculation("coarse", 4, list(names), 1e-9)
-    make = strategy_maker(EveryStepConfig())
+    make = StrategyMaker(EveryStepConfig())
     with Running(fakes.ensemble, make, limits, speculation) as running:
         running.write(requests)
     fakes.close()

@@ -12,7 +12,7 @@ import torch
 from gac.config import EveryStepConfig, SpeculationConfig, ThresholdConfig
 from gac.core import ErrorEvent, Extend, FinishReason, GenerateRequest, Prompt, Sampling
 from gac.decoding.flow import Commit, Query
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.speculation import Speculation, drafts_for, speculation_for
 from gac.model import listing
 from gac.model.listing import ROW_SIZE
@@ -55,7 +55,7 @@ def write(
     """One text, and the members are closed."""
     eager = EagerSpeculation(drafter or "a", max_tokens, list(fakes.ensemble.members))
     speculation = eager if drafter else None
-    with Running(fakes.ensemble, strategy_maker(strategy), None, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(strategy), None, speculation) as running:
         [written] = running.write([request_of(fakes, **changes)])
     fakes.close()
     return written
@@ -139,7 +139,7 @@ def test_tables_forgotten_at_once_change_nothing(row_size, drafter, monkeypatch)
         fakes = fake_ensemble(**FOREIGN, row_size=row_size)
         eager = EagerSpeculation(drafter or "a", 4, list(fakes.runners))
         speculation = eager if drafter else None
-        with Running(fakes.ensemble, strategy_maker(EVERY_STEP), None, speculation) as running:
+        with Running(fakes.ensemble, StrategyMaker(EVERY_STEP), None, speculation) as running:
             requests = [request_of(fakes, request_id=str(n), sampling=s) for n, s in SEVERAL]
             written = running.write(requests)
         fakes.close()
@@ -353,7 +353,7 @@ def test_abort_inside_a_draft_leaves_nothing_behind() -> None:
 
     fakes.runners["a"].extend = extend  # type: ignore[method-assign]
     speculation = EagerSpeculation("a", 4, ["a", "b"])
-    with Running(fakes.ensemble, strategy_maker(EVERY_STEP), None, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(EVERY_STEP), None, speculation) as running:
         gone, stays = running.submit(
             [request_of(fakes, request_id="gone"), request_of(fakes, request_id="stays")]
         )
@@ -372,7 +372,7 @@ def test_every_sequence_of_a_batch_drafts_as_many_as_it_may() -> None:
     """Sixteen with different ends: the last drafts are of different lengths, in one batch."""
     fakes = fake_ensemble(**TWINS)
     speculation = EagerSpeculation("a", 6, ["a", "b"])
-    with Running(fakes.ensemble, strategy_maker(EVERY_STEP), None, speculation) as running:
+    with Running(fakes.ensemble, StrategyMaker(EVERY_STEP), None, speculation) as running:
         requests = [
             request_of(fakes, request_id=str(n), max_new_tokens=2 + n, sampling=Sampling(seed=n))
             for n in range(16)

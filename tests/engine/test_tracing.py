@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gac.config import EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.flow import Commit, Query
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from gac.trace import Outcome, TokenTrace, Why
 from tests import reference
@@ -92,7 +92,7 @@ class Case:
     def write(self, trace: int) -> Written:
         fakes, drafter = self.ensemble(), self.made["drafter"]
         speculation = EagerSpeculation(drafter, 3, self.names) if drafter else None
-        with Running(fakes.ensemble, strategy_maker(self.strategy), None, speculation) as running:
+        with Running(fakes.ensemble, StrategyMaker(self.strategy), None, speculation) as running:
             [written] = running.write([self.request(fakes, trace)])
         fakes.close()
         return written

@@ -16,7 +16,7 @@ from gac.config import (
     UniteConfig,
 )
 from gac.core import GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from tests.collect import Running
 from tests.real_members import DEMO, real_ensemble, real_model
 
@@ -48,7 +48,7 @@ def seed_texts() -> list[str]:
         models = {name: real_model(name) for name in names}
         with real_ensemble(models) as ensemble:
             given.append(ensemble.union.fingerprint)
-            with Running(ensemble, strategy_maker(EveryStepConfig())) as running:
+            with Running(ensemble, StrategyMaker(EveryStepConfig())) as running:
                 for config in strategies(names):
                     for place, text in enumerate(TEXTS):
                         request = GenerateRequest(

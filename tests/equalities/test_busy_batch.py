@@ -11,7 +11,7 @@ import torch
 
 from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 from gac.core import Extend, FinishReason, GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
 from tests.collect import Running, Written
 from tests.equalities.oracle import Oracle, check_text, tokens_of
@@ -79,7 +79,7 @@ def alone(trio: tuple[str, ...], strategy: str) -> list[Written]:
     for request in requests_of(models):
         with (
             real_ensemble(models) as ensemble,
-            Running(ensemble, strategy_maker(config_of(strategy, trio))) as running,
+            Running(ensemble, StrategyMaker(config_of(strategy, trio))) as running,
         ):
             written += running.write([request])
     return written
@@ -95,7 +95,7 @@ def test_request_in_a_busy_batch_equals_the_request_alone(trio, strategy, limits
     bounds, kv_tokens, max_tokens = LIMITS[limits]
     drafts = EagerSpeculation(trio[-1], max_tokens, trio) if max_tokens else None
     with real_ensemble(models, max_kv_tokens=kv_tokens, row_size=3) as ensemble:
-        with Running(ensemble, strategy_maker(config), bounds, drafts) as running:
+        with Running(ensemble, StrategyMaker(config), bounds, drafts) as running:
             written = running.submit(requests)
             for request in requests[::5]:
                 running.engine.abort(request.request_id)
@@ -165,7 +165,7 @@ def test_answer_that_comes_while_its_sequence_is_evicted_is_not_forgotten() -> N
     prompts = prompt_for(fakes, "a")
     old = GenerateRequest("old", {"fast": prompts["fast"]}, 20, ignore_eos=True)
     young = GenerateRequest("young", prompts, 3, ignore_eos=True)
-    with Running(fakes.ensemble, strategy_maker(EveryStepConfig())) as running:
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig())) as running:
         engine = running.engine
         written = running.submit([old, young])
         until(lambda: engine.metrics.evictions == 1)

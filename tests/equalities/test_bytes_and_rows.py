@@ -11,7 +11,7 @@ import pytest
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Answer, Entries, Event, Extend, GenerateRequest, Sampling, TokenEvent
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
@@ -124,7 +124,7 @@ def run(
     watch = Watch(requests)
     members = {name: WatchedMember(member, watch) for name, member in ensemble.members.items()}
     watched = replace(ensemble, members=members)
-    engine = Engine(watched, strategy_maker(config), EngineLimits(**limits), drafts)
+    engine = Engine(watched, StrategyMaker(config), EngineLimits(**limits), drafts)
     engine.start()
     engine.submit(requests, watch.emit)
     for written in watch.written.values():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from tests.collect import Running
 from tests.equalities.oracle import Oracle, check_text, tokens_of
@@ -58,7 +58,7 @@ def check(
     if drafter is not None:
         drafts = EagerSpeculation(names[drafter % len(names)], max_tokens, names)
     with real_ensemble(models, weights=weights, rule=rule, row_size=row_size) as ensemble:
-        with Running(ensemble, strategy_maker(config), None, drafts) as running:
+        with Running(ensemble, StrategyMaker(config), None, drafts) as running:
             [written] = running.write([request])
         check_text(written)
         oracle = Oracle(ensemble, models, config)

@@ -11,7 +11,7 @@ import pytest
 
 from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 from gac.core import GenerateRequest, Prompt, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from tests.collect import Running, Written
 from tests.equalities.oracle import Oracle, tokens_of
@@ -50,7 +50,7 @@ def write(
     """One after the other; `names` are the members that take part."""
     with real_ensemble(models, weights=weights, row_size=row_size) as ensemble:
         written = []
-        with Running(ensemble, strategy_maker(config), None, drafts) as running:
+        with Running(ensemble, StrategyMaker(config), None, drafts) as running:
             for place, request in enumerate(requests):
                 prompts = {name: request.prompts[name] for name in names or models}
                 asked = replace(request, request_id=str(place), prompts=prompts)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from gac.config import EveryStepConfig
 from gac.core import FinishReason, GenerateRequest, Prompt
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.prompts import check_room
 from gac.errors import RequestError
 from tests.collect import Running, Written
@@ -51,7 +51,7 @@ def write_alone(
     model: RealModel, requests: Sequence[GenerateRequest], **bounds: int
 ) -> tuple[list[Written], Oracle]:
     with real_ensemble([model], **bounds) as ensemble:
-        with Running(ensemble, strategy_maker(EVERY_STEP)) as running:
+        with Running(ensemble, StrategyMaker(EVERY_STEP)) as running:
             written = [running.write([request])[0] for request in requests]
         return written, Oracle(ensemble, {model.name: model}, EVERY_STEP)
 

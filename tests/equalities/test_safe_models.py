@@ -4,7 +4,7 @@ import pytest
 
 from gac.config import SafeConfig
 from gac.core import GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from tests.collect import Running
 from tests.equalities.oracle import END, Oracle, check_text, noise_of, tokens_of
 from tests.real_members import DEMO, real_ensemble, real_model
@@ -33,7 +33,7 @@ def test_demo_models_write_what_the_equations_say(name: str, rule: str, temperat
         prompts = {member: model.prompt(text, True) for member, model in models.items()}
         request = GenerateRequest(text, prompts, 24, min_new_tokens=6, sampling=sampling)
         with real_ensemble(models, rule=rule) as ensemble:
-            with Running(ensemble, strategy_maker(config)) as running:
+            with Running(ensemble, StrategyMaker(config)) as running:
                 [written] = running.write([request])
             oracle = Oracle(ensemble, models, config)
             safe = Safe(

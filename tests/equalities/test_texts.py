@@ -9,7 +9,7 @@ import pytest
 
 from gac.config import EveryStepConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.token_bytes import Family
 from tests.collect import Running, Written
@@ -68,7 +68,7 @@ def test_strange_prompts_go_through_unharmed(trio, templated: bool) -> None:
     requests = [request for request in requests if request.prompts]
     with (
         real_ensemble(models) as ensemble,
-        Running(ensemble, strategy_maker(EVERY_STEP)) as running,
+        Running(ensemble, StrategyMaker(EVERY_STEP)) as running,
     ):
         written = running.write(requests)
     for one in written:
@@ -81,7 +81,7 @@ def write(models, requests: list[GenerateRequest], drafter: str | None = None) -
     drafts = EagerSpeculation(drafter, 4, models) if drafter else None
     with (
         real_ensemble(models) as ensemble,
-        Running(ensemble, strategy_maker(EVERY_STEP), None, drafts) as running,
+        Running(ensemble, StrategyMaker(EVERY_STEP), None, drafts) as running,
     ):
         return running.write(requests)
 

@@ -12,7 +12,7 @@ import zmq
 
 from gac.config import EveryStepConfig
 from gac.core import Extend, GenerateRequest
-from gac.decoding.strategies import strategy_maker
+from gac.decoding.strategies import StrategyMaker
 from gac.engine.ensemble import Ensemble
 from gac.errors import GacError, MemberError, MemberLost
 from gac.members.curve import Keys, prove_client
@@ -89,7 +89,7 @@ def test_sockets_give_the_same_texts_as_calls(exchange: Exchange, is_far: bool) 
     texts = []
     for ensemble in (near, far):
         inbox = exchange.inbox if ensemble is far else None
-        with Running(ensemble, strategy_maker(EveryStepConfig()), inbox=inbox) as running:
+        with Running(ensemble, StrategyMaker(EveryStepConfig()), inbox=inbox) as running:
             texts.append([one.token_bytes for one in running.write(requests)])
     assert texts[0] == texts[1]
     for member in far.members.values():
