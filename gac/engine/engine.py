@@ -249,10 +249,12 @@ class Engine:
             reply = future.result()
             self._note(member, batch, reply, elapsed_s)
             for (sequence, item), answer in zip(batch, reply.answers, strict=True):
-                if not isinstance(answer, MemberError):
-                    sequence.answer(member, item, answer)
-                elif not sequence.finished:
+                if sequence.finished:
+                    continue
+                if isinstance(answer, MemberError):
                     self._fail(sequence, answer)
+                else:
+                    self._guarded(sequence, partial(sequence.answer, member, item, answer))
             return
         if isinstance(error, MemberLost):
             self._lose(self._roster.members[member], error)

@@ -10,7 +10,7 @@ import pytest
 
 from gac.config import EveryStepConfig
 from gac.core import ErrorEvent, FinishReason, GenerateRequest
-from gac.decoding.flow import Commit, Query
+from gac.decoding.flow import Commit, Draft, Query
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
 from gac.engine.writer import write
@@ -88,6 +88,24 @@ def test_strategy_that_ends_is_an_error_and_no_hang(fakes: FakeEnsemble) -> None
         assert isinstance(written.end, ErrorEvent)
         assert isinstance(written.end.error, GacError)
         assert len(written.tokens) == 1
+
+
+def test_defect_met_while_an_answer_is_taken_fails_its_own_sequence_only(fakes) -> None:
+    def make(members, decide):
+        def fail(rows):
+            raise KeyError("no such token")
+
+        if len(members) == 1:
+            yield Draft("a", 3, fail)
+        yield from EVERY_STEP(members, decide)
+
+    with Running(fakes.ensemble, Scripted(script=make)) as running:
+        bad = GenerateRequest("bad", {"a": request_of(fakes, "bad").prompts["a"]}, 5)
+        failed, good = running.write([bad, request_of(fakes, "good")])
+        assert isinstance(failed.end, ErrorEvent)
+        assert isinstance(failed.end.error, KeyError)
+        assert good.finish.completion_tokens == 5
+        assert running.engine.broken is None
 
 
 def test_long_run_of_commits_needs_no_deep_stack(fakes: FakeEnsemble) -> None:
