@@ -209,6 +209,7 @@ CROWDED_SAFE = {**CROWDED, "strategy": VERIFIED[0], "kv_tokens": 150}
 @example(trio="twins", **CROWDED)
 @example(trio="one abstains", **CROWDED)
 @example(trio="near twins", **CROWDED_SAFE)
+@example(trio="unrelated", **{**CROWDED, "row_size": 1, "kv_tokens": 100_000})
 @given(
     specs=st.lists(DRAFTED, min_size=1, max_size=6),
     trio=st.sampled_from(list(TRIOS)),
@@ -268,12 +269,12 @@ def check_drafts(
 
 
 def test_drafts_and_short_rows_change_nothing_alone_or_in_a_busy_batch() -> None:
-    """Against all entries, no drafts and nobody else; and all that should happen does."""
+    """Against all entries, no drafts and nobody else; the examples see to it that all happens."""
     seen: Counter[str] = Counter()
     check_drafts(seen)
-    for what in ("accepted", "dropped", "completed", "dense"):
-        assert seen[what] > 50, seen
-    assert seen["accepted, and evictions"] > 5 and seen["abstained"] > 5, seen
+    for what in ("accepted", "dropped", "completed", "dense", "accepted, and evictions"):
+        assert seen[what], seen
+    assert seen["abstained"], seen
 
 
 def test_sequences_are_evicted_and_come_back() -> None:
