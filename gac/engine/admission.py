@@ -16,23 +16,27 @@ class Admission:
         self.broken: GacError | None = None
         self.stopping = False
 
-    def enter(self, count: int, hand_over: Callable[[], None]) -> None:
-        """Let so many sequences in, all or none, and hand them over.
+    def check(self, count: int) -> None:
+        """Whether so many sequences would be let in now.
 
         Raises: EngineOverloaded if too many wait; RequestError if they are more than may ever wait;
         EngineUnavailable if the engine is broken or stops.
         """
         if count > self._limit:
             raise RequestError(f"{count} texts at once exceed this server's limit of {self._limit}")
+        if self.broken or self.stopping:
+            reason = self.broken.message if self.broken else "the engine is shutting down"
+            raise EngineUnavailable(reason, code="engine_unavailable")
+        if self.num_open + count > self._limit:
+            raise EngineOverloaded(
+                f"{self.num_open} sequences are running or waiting, the limit is {self._limit}",
+                code="engine_overloaded",
+            )
+
+    def enter(self, count: int, hand_over: Callable[[], None]) -> None:
+        """Let so many sequences in, all or none, and hand them over; raises what `check` does."""
         with self._lock:
-            if self.broken or self.stopping:
-                reason = self.broken.message if self.broken else "the engine is shutting down"
-                raise EngineUnavailable(reason, code="engine_unavailable")
-            if self.num_open + count > self._limit:
-                raise EngineOverloaded(
-                    f"{self.num_open} sequences are running or waiting, the limit is {self._limit}",
-                    code="engine_overloaded",
-                )
+            self.check(count)
             self.num_open += count
             # Under the lock: what is put after the engine has begun to stop would be lost.
             hand_over()

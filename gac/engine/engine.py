@@ -74,6 +74,10 @@ class Engine:
             self._look_after(member)
         self._thread.start()
 
+    def check_open(self, count: int) -> None:
+        """Raise what `submit` would for so many requests now; the next moment may be otherwise."""
+        self._admission.check(count)
+
     def submit(self, requests: Many[GenerateRequest], emit: Emit) -> None:
         """Take in requests, all or none; their events go to `emit`, on the engine's thread.
 

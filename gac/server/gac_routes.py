@@ -40,6 +40,7 @@ def gac_router(service: Service) -> APIRouter:
     async def generate(body: GenerateBody, request: Request) -> GenerateAnswer:
         started_at = time.monotonic()
         engine = service.engine
+        _check_limits(service, body)  # before a worker is waited for
         requests = await run_in_threadpool(engine_requests, service, body)
         collector = Collector([one.request_id for one in requests])
         engine.submit(requests, collector.take)
@@ -67,9 +68,9 @@ def gac_router(service: Service) -> APIRouter:
 def engine_requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
     """One engine request a conversation; renders and encodes, so it runs on a worker thread.
 
-    Raises: RequestError naming the field that asks for what there is not.
+    Raises: RequestError naming the field that asks for what there is not, and what `submit` raises.
     """
-    _check_limits(service, body)
+    _check_limits(service, body)  # again: the server may have filled before a worker was free
     started = service.started
     choice = choose(service.config, body.wishes(), body.sampling())
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
@@ -111,6 +112,7 @@ def _check_limits(service: Service, body: GenerateBody) -> None:
             f"this server's limit is {limit}",
             param="messages_list",
         )
+    service.engine.check_open(len(body.messages_list))
 
 
 async def _until_done(done: "asyncio.Future[None]", receive: Callable[[], Awaitable[Any]]) -> None:

@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from gac.errors import EngineOverloaded
+from gac.server.gac_routes import engine_requests
+from gac.server.schemas import GenerateBody
 from tests.client import ask, generate, get, one
-from tests.fake_service import PLAIN, fake_config, fakes_for, ready
+from tests.fake_service import PLAIN, fake_config, fakes_for, ready, until
 
 SURROGATE = "\ud800"
 USER = {"role": "user", "content": "the cat"}
@@ -269,6 +272,29 @@ def test_full_queue_is_429_with_retry_after() -> None:
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.error["code"] == "engine_overloaded"
     assert answer.error["type"] == "overloaded_error"
+
+
+def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
+    """It needs no worker for that; and a worker that is late looks again."""
+    fakes = fakes_for(fake_config(engine={"max_sequences": 1, "max_queued": 1}))
+    release = threading.Event()
+    fakes.on_extend(lambda batch: release.wait(20.0))
+    two = {"messages_list": [[USER], [USER]], "max_new_tokens": 1}
+    with ready(fakes) as url:
+        holding = threading.Thread(target=generate, args=(url, two))
+        holding.start()
+        engine = fakes.service.engine
+        assert until(lambda: engine.num_running + engine.num_waiting == 2)
+        with monkeypatch.context() as patch:
+            patch.setattr("gac.server.gac_routes.build_prompts", lambda *_: 1 / 0)
+            with pytest.raises(EngineOverloaded):
+                engine_requests(fakes.service, GenerateBody(**two))
+            patch.setattr("gac.server.gac_routes.run_in_threadpool", lambda *_: 1 / 0)
+            answer = generate(url, two)
+        release.set()
+        holding.join()
+        assert generate(url, two).status == 200
+    assert (answer.status, answer.error["code"]) == (429, "engine_overloaded")
 
 
 def test_defect_is_500_without_a_traceback(url: str, fakes, monkeypatch) -> None:
