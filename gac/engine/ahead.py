@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from gac.core import Draft, GenerateRequest
 from gac.decoding.flow import Query
+from gac.engine.known import Known
 from gac.engine.speculation import Drafts
-from gac.engine.told import Told
 from gac.vocabulary.alignment import scored_ids
 
 RUN_AHEAD = 8
@@ -25,12 +25,12 @@ class Ahead:
     def __init__(
         self,
         request: GenerateRequest,
-        told: Mapping[str, Told],
+        known: Mapping[str, Known],
         limits: Mapping[str, int],
         drafts: Drafts | None,
     ) -> None:
         self._request = request
-        self._told = told
+        self._known = known
         self._limits = limits
         self._drafts = drafts
         self._num_drafts = 0
@@ -59,10 +59,10 @@ class Ahead:
         if self._drafts is None:
             return
         drafter = self._drafts.shared.drafter
-        is_joint = len(query.members) == len(self._told) > 1 and drafter in self._told
-        if not is_joint or num_tokens == 0 or self._told[drafter].context.abstains:
+        is_joint = len(query.members) == len(self._known) > 1 and drafter in self._known
+        if not is_joint or num_tokens == 0 or self._known[drafter].context.abstains:
             self._num_drafts = 0
-        elif self._told[drafter].row(endless) is None:
+        elif self._known[drafter].row(endless) is None:
             self._num_drafts = self._drafts.choose(self._room(drafter, num_tokens))
 
     def draft(self, member: str, query: Query, num_tokens: int) -> Draft | None:
@@ -77,25 +77,25 @@ class Ahead:
 
     def _room(self, member: str, num_tokens: int) -> int:
         """How many tokens may be drafted: the next one is left to be picked."""
-        length = len(self._told[member].context.ids)
+        length = len(self._known[member].context.ids)
         return min(self._request.max_new_tokens - num_tokens, self._limits[member] - length) - 1
 
     def scored(self, member: str, budget: int) -> Scored:
         """What is drafted beyond the text, as a member other than the drafter would have it."""
         drafter = self.drafter
-        if drafter is None or member == drafter or not self._told[drafter].ahead:
+        if drafter is None or member == drafter or not self._known[drafter].ahead:
             return (), ()
-        spelled = self._told[drafter].context.vocabulary.token_bytes
-        drafted = [spelled[own_id] for own_id in self._told[drafter].ahead]
-        context = self._told[member].context
+        spelled = self._known[drafter].context.vocabulary.token_bytes
+        drafted = [spelled[own_id] for own_id in self._known[drafter].ahead]
+        context = self._known[member].context
         room = self._limits[member] - len(context.ids) - 1
         return scored_ids(context, drafted, min(budget, room, self.reach))
 
     def commit(self, token: bytes, owners: tuple[str, ...]) -> None:
         """Take a token into every context, and note whether it was the one drafted."""
         drafter = self.drafter
-        was_ahead = drafter is not None and bool(self._told[drafter].ahead)
-        for name, told in self._told.items():
-            told.commit(token, name in owners)
+        was_ahead = drafter is not None and bool(self._known[drafter].ahead)
+        for name, known in self._known.items():
+            known.commit(token, name in owners)
         if self._drafts is not None and drafter is not None and was_ahead:
-            self._drafts.note(accepted=self._told[drafter].is_level)
+            self._drafts.note(accepted=self._known[drafter].is_level)

@@ -11,8 +11,8 @@ from gac.core import END, Extend, GenerateRequest, Pick, Row
 from gac.core import Draft as Leave
 from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Step, Verdict
 from gac.decoding.sampling import needs_all_entries
+from gac.engine.known import Known
 from gac.engine.metrics import Metrics
-from gac.engine.told import Told
 from gac.errors import GacError
 from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
 from gac.vocabulary.union import UnionVocabulary
@@ -30,7 +30,7 @@ class Place:
     """
 
     request: GenerateRequest
-    told: Mapping[str, Told]
+    known: Mapping[str, Known]
     limits: Mapping[str, int]
     union: UnionVocabulary
     num_tokens: int
@@ -44,8 +44,8 @@ class OpenDraft:
         self.members = (step.member,)
         self._step = step
         self._place = place
-        self._told = place.told[step.member]
-        self._ahead = self._told.context.copy()
+        self._known = place.known[step.member]
+        self._ahead = self._known.context.copy()
         self._picks: list[Pick] = []
         self._rows: list[Row] = []
         self._dense = needs_all_entries(place.request.sampling)
@@ -67,7 +67,7 @@ class OpenDraft:
 
     def num_missing(self, member: str) -> int:
         """Ids that the member has yet to compute before it can go on."""
-        return len(self._ahead.ids) - self._told.num_held(self._ahead.ids)
+        return len(self._ahead.ids) - self._known.num_held(self._ahead.ids)
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the whole draft takes."""
@@ -85,7 +85,7 @@ class OpenDraft:
             self._place.num_tokens + done,
         )
         num_endless = max(0, self._place.num_endless - done)
-        return self._told.tell_ahead(
+        return self._known.tell_ahead(
             ids, budget, (len(ids),), num_endless, self._dense, draft=leave
         )
 
@@ -93,7 +93,7 @@ class OpenDraft:
         """Pick from the rows that are there."""
         while self.lacks(self._step.member):
             done = len(self._picks)
-            entries = self._told.row_after(self._ahead.ids, done < self._place.num_endless)
+            entries = self._known.row_after(self._ahead.ids, done < self._place.num_endless)
             if entries is None:
                 return
             row = Row(self._step.member, self._place.num_tokens + done, entries)
@@ -118,7 +118,7 @@ class _Sheet:
     `open` are the drafted tokens whose verdict is not there yet.
     """
 
-    told: Told
+    known: Known
     ahead: LookAhead
     own: tuple[int, ...]
     verdicts: list[Verdict | None]
@@ -129,7 +129,7 @@ class _Sheet:
         """Judge the rows that are there."""
         for n in list(self.open):
             ids = self.ahead.ids[: self.ahead.places[n]]
-            entries = self.told.row_after(ids, n < place.num_endless)
+            entries = self.known.row_after(ids, n < place.num_endless)
             if entries is None:
                 continue
             verdict = judge(Row(member, place.num_tokens + n, entries), self.own[n])
@@ -156,9 +156,9 @@ class OpenScore:
         self._place = place
         tokens = [place.union.tokens[token] for token in step.tokens]
         aheads = {
-            name: look_ahead(place.told[name].context, tokens)
+            name: look_ahead(place.known[name].context, tokens)
             for name in step.members
-            if not place.told[name].context.abstains
+            if not place.known[name].context.abstains
         }
         self.members = tuple(aheads)
         limits = [_num_fitting(ahead, place.limits[name]) for name, ahead in aheads.items()]
@@ -168,7 +168,7 @@ class OpenScore:
         self.take()
 
     def _sheet(self, member: str, ahead: LookAhead) -> _Sheet:
-        told, places = self._place.told[member], ahead.places[: self._num_tokens]
+        known, places = self._place.known[member], ahead.places[: self._num_tokens]
         union_ids = self._place.union.places[member]
         own = tuple(
             int(union_ids[ahead.ids[place]]) if place is not None and token != END else END
@@ -178,7 +178,7 @@ class OpenScore:
         if len(places) < self._num_tokens:  # what it cannot spell, it would never write
             verdicts.append(Verdict(agrees=False, probability=0.0))
         waiting = [n for n, place in enumerate(places) if place is not None]
-        return _Sheet(told, ahead, own, verdicts, waiting)
+        return _Sheet(known, ahead, own, verdicts, waiting)
 
     @property
     def result(self) -> Scored:
@@ -193,7 +193,7 @@ class OpenScore:
     def num_missing(self, member: str) -> int:
         """Ids that the member has yet to compute."""
         sheet = self._sheets[member]
-        return len(sheet.needed) - sheet.told.num_held(sheet.needed)
+        return len(sheet.needed) - sheet.known.num_held(sheet.needed)
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots the draft takes."""
@@ -205,7 +205,9 @@ class OpenScore:
         positions = tuple(place for n in sheet.open if (place := sheet.ahead.places[n]))
         num_endless = sum(n < self._place.num_endless for n in sheet.open)
         own = tuple(sorted({sheet.own[n] for n in sheet.open}))
-        return sheet.told.tell_ahead(sheet.needed, budget, positions, num_endless, sheet.dense, own)
+        return sheet.known.tell_ahead(
+            sheet.needed, budget, positions, num_endless, sheet.dense, own
+        )
 
     def take(self) -> None:
         """Judge the rows that are there."""

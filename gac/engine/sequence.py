@@ -9,10 +9,10 @@ from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strate
 from gac.engine.ahead import Ahead
 from gac.engine.completion import Completion, complete
 from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
+from gac.engine.known import Known
 from gac.engine.metrics import Metrics
 from gac.engine.speculation import Drafts
 from gac.engine.text import Emit, Text
-from gac.engine.told import Told
 from gac.engine.tracing import Tracer
 from gac.errors import GacError, MemberError
 from gac.trace import TokenTrace
@@ -46,14 +46,14 @@ class Sequence:
         self.number = number
         self.request = request
         self.contexts = dict(contexts)
-        self._told = {name: Told(number, context) for name, context in contexts.items()}
+        self._known = {name: Known(number, context) for name, context in contexts.items()}
         self._limits = limits
         self._union = union
         self._strategy = strategy
         self._metrics = metrics
         self._dense = dense
         self._tracer = tracer
-        self._ahead = Ahead(request, self._told, limits, drafts)
+        self._ahead = Ahead(request, self._known, limits, drafts)
         self._overlap = Overlap(metrics)
         self._step: Query | Completion | Outlook | None = None
         self._asked: set[str] = set()
@@ -78,7 +78,7 @@ class Sequence:
 
         Or the member may write ahead of it.
         """
-        if self._step is None or member not in self._told or self._told[member].is_asked:
+        if self._step is None or member not in self._known or self._known[member].is_asked:
             return False
         is_needed = member in self._step.members and self._lacks(member)
         return (is_needed and not self._waits_for_draft(member)) or self._overlap.wants(member)
@@ -100,7 +100,7 @@ class Sequence:
         return row is None or (isinstance(self._step, Completion) and self._step.lacks(row))
 
     def _row(self, member: str) -> Row | None:
-        entries = self._told[member].row(self._num_endless > 0)
+        entries = self._known[member].row(self._num_endless > 0)
         return None if entries is None else Row(member, self.num_tokens, entries)
 
     @property
@@ -116,18 +116,18 @@ class Sequence:
 
     def lags(self, member: str, at_least: int) -> bool:
         """Whether a member lacks so many ids, though nobody waits for a row of it."""
-        told = self._told.get(member)
+        known = self._known.get(member)
         return (
-            told is not None
-            and not told.is_asked
-            and not told.context.abstains
-            and told.num_missing >= at_least
+            known is not None
+            and not known.is_asked
+            and not known.context.abstains
+            and known.num_missing >= at_least
         )
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
         outlook = self._outlook(member)
-        return outlook.num_missing(member) if outlook else self._told[member].num_missing
+        return outlook.num_missing(member) if outlook else self._known[member].num_missing
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the sequence may need for its next step."""
@@ -141,42 +141,42 @@ class Sequence:
 
         While ids remain unsaid no row is asked for, and the step stays open.
         """
-        told, step = self._told[member], self._step
+        known, step = self._known[member], self._step
         if (outlook := self._outlook(member)) is not None:
             return outlook.ask(member, budget)
         if isinstance(step, Completion) and self._row(member) is not None:
-            return told.ask_again(self._num_endless, step.dense, step.entries)
-        if told.num_missing > budget:
-            return told.catch_up(budget)
+            return known.ask_again(self._num_endless, step.dense, step.entries)
+        if known.num_missing > budget:
+            return known.catch_up(budget)
         if isinstance(step, Completion):  # its row was lost to an eviction
-            return told.ask(self._num_endless, dense=True)
+            return known.ask(self._num_endless, dense=True)
         assert isinstance(step, Query)
         draft = self._ahead.draft(member, step, self.num_tokens)
-        scored = self._ahead.scored(member, budget - told.num_missing)
-        return told.ask(self._num_endless, draft, scored, self._dense)
+        scored = self._ahead.scored(member, budget - known.num_missing)
+        return known.ask(self._num_endless, draft, scored, self._dense)
 
     def catch_up(self, member: str, budget: int) -> Extend:
         """The message that tells a member at most `budget` ids more and asks for no row."""
-        return self._told[member].catch_up(budget)
+        return self._known[member].catch_up(budget)
 
     def answer(self, member: str, item: Extend, answer: Answer) -> None:
         """Take in what a member answered: rows, or none where it only caught up."""
         if not self.finished:
-            self._told[member].answer(item, answer)
+            self._known[member].answer(item, answer)
             for outlook in (self._step, self._overlap.open):
                 if isinstance(outlook, Outlook):
                     outlook.take()
 
     def forget_caches(self) -> None:
         """After an eviction: members know nothing of this sequence any more."""
-        for told in self._told.values():
-            told.forget()
+        for known in self._known.values():
+            known.forget()
 
     def lose_member(self, member: str) -> int:
         """After a member was lost, which knows nothing any more: how many were at work on this."""
-        if member in self._told:
-            self._num_losses += self._told[member].is_asked
-            self._told[member].forget()
+        if member in self._known:
+            self._num_losses += self._known[member].is_asked
+            self._known[member].forget()
         return self._num_losses
 
     # What the strategy does
@@ -226,7 +226,7 @@ class Sequence:
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text that was written")
         at = (self.num_tokens, self._num_endless)
-        place = Place(self.request, self._told, self._limits, self._union, *at)
+        place = Place(self.request, self._known, self._limits, self._union, *at)
         self._overlap.note(step, place)
         if not isinstance(step, Query):
             self._ahead.leave_to_the_strategy()

@@ -14,9 +14,9 @@ from gac.core import Answer, Entries, Event, Extend, GenerateRequest, Sampling, 
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.engine import Engine
 from gac.engine.ensemble import Ensemble
+from gac.engine.known import Known
 from gac.engine.limits import EngineLimits
 from gac.engine.speculation import Speculation
-from gac.engine.told import Told
 from gac.errors import GacError
 from gac.members.member import Member, MemberFacts, Reply
 from gac.model.runner import CacheUse
@@ -103,14 +103,14 @@ class WatchedMember:
 def every_context() -> Iterator[list[tuple[MemberContext, bytes, tuple[int, ...]]]]:
     """Collects every context, its text and its ids after each commit; not those of guesses."""
     seen: list[tuple[MemberContext, bytes, tuple[int, ...]]] = []
-    plain = Told.commit
+    plain = Known.commit
 
-    def commit(told: Told, token: bytes, owned: bool) -> None:
-        plain(told, token, owned)
-        context = told.context
+    def commit(known: Known, token: bytes, owned: bool) -> None:
+        plain(known, token, owned)
+        context = known.context
         seen.append((context, bytes(context.text), tuple(context.ids)))
 
-    with patch.object(Told, "commit", commit):
+    with patch.object(Known, "commit", commit):
         yield seen
 
 

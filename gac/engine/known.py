@@ -10,7 +10,7 @@ from gac.core import Answer, Draft, Entries, Extend
 from gac.vocabulary.retokenize import MemberContext
 
 
-class Told:
+class Known:
     """What a member knows of one sequence, next to what it should.
 
     The first `context.told` ids it holds are the context's; what it holds beyond is ahead of the
