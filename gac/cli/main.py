@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gac.config import Config, load_config
+from gac.config_devices import check_devices
 from gac.errors import ConfigError, GacError
-from gac.members.devices import check_devices
 
 REPLAY = "replay"
 """The one command with a name; without it this serves."""

@@ -13,8 +13,8 @@ import pytest
 from gac.cli.main import main
 from gac.cli.serve import listen
 from gac.config import ServerConfig, load_config
+from gac.config_devices import check_devices
 from gac.errors import ConfigError
-from gac.members.devices import check_devices
 from tests.server_process import ROOT, ServerProcess, demo_config
 
 ADA = ROOT / "demo" / "models" / "ada"
