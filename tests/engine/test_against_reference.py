@@ -75,6 +75,28 @@ STRATEGIES = st.one_of(st.just(EveryStepConfig()), st.just(MixtureConfig()), GAT
 GUARDS = st.sampled_from([False, False, True, "m1"])
 
 
+def drawn_ensemble(
+    definitions, scores, lead: bool, near: bool, wobble: float = 0.0, **changes
+) -> FakeEnsemble:
+    """Members m0, m1, ... weighted by score.
+
+    If `near` they have one tokenizer and one mind, from which m1 is off by its `wobble`.
+    """
+    if near:
+        definitions = [definitions[0]] * len(definitions)
+    names = [f"m{place}" for place in range(len(definitions))]
+    shares = dict(zip(names, scores, strict=False))
+    return fake_ensemble(
+        dict(zip(names, definitions, strict=True)),
+        weights={name: score / sum(shares.values()) for name, score in shares.items()},
+        leading=names if lead else (),
+        seeds=dict.fromkeys(names, 0) if near else None,
+        wobbles={"m1": wobble} if near else None,
+        end_bias=1.0,
+        **changes,
+    )
+
+
 def anchor_of(strategy, weights: dict[str, float]) -> str:
     """Who keeps its own winner where the guard is on."""
     if isinstance(strategy.conflict_guard, str):
@@ -147,22 +169,17 @@ def test_engine_writes_what_the_reference_writes(
     twins,
 ) -> None:
     """Rows may be short and tokens drafted by a member, whose twin agrees with it: no matter."""
-    if twins:
-        definitions = [definitions[0]] * len(definitions)
-    names = [f"m{place}" for place in range(len(definitions))]
-    shares = dict(zip(names, scores, strict=False))
-    weights = {name: score / sum(shares.values()) for name, score in shares.items()}
-    fakes = fake_ensemble(
-        dict(zip(names, definitions, strict=True)),
-        weights=weights,
+    fakes = drawn_ensemble(
+        definitions,
+        scores,
+        lead,
+        twins,
         rule=rule,
-        leading=names if lead else (),
         sharpness=sharpness,
-        end_bias=1.0,
         space_bias=space_bias,
-        seeds=dict.fromkeys(names, 0) if twins else None,
         row_size=row_size,
     )
+    names, weights = list(fakes.runners), fakes.ensemble.weights
     request = GenerateRequest(
         request_id="r",
         prompts=prompt_for(fakes, "ab a", lead),

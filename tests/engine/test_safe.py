@@ -16,6 +16,7 @@ from tests.collect import Running, Written
 from tests.engine.test_against_reference import (
     DEFINITIONS,
     SAMPLINGS,
+    drawn_ensemble,
     reference_members,
     reference_noise,
 )
@@ -109,21 +110,15 @@ def check_against_reference(
     fond,
 ) -> None:
     """Members `fond` of a few letters write what others have in larger pieces."""
-    if near:  # members that often agree
-        definitions = [definitions[0]] * len(definitions)
-    names = [f"m{place}" for place in range(len(definitions))]
-    shares = dict(zip(names, scores, strict=False))
-    weights = {name: score / sum(shares.values()) for name, score in shares.items()}
-    fakes = fake_ensemble(
-        dict(zip(names, definitions, strict=True)),
-        weights=weights,
+    fakes = drawn_ensemble(
+        definitions,
+        scores,
+        lead,
+        near,
+        wobble=0.5,
         rule=rule,
-        leading=names if lead else (),
         sharpness=sharpness,
-        end_bias=1.0,
         space_bias=space_bias,
-        seeds=dict.fromkeys(names, 0) if near else None,
-        wobbles={"m1": 0.5} if near else None,
         row_size=row_size,
     )
     for name, runner in fakes.runners.items():
@@ -139,7 +134,7 @@ def check_against_reference(
     )
     oracle = Safe(
         reference_members(fakes, request),
-        weights,
+        fakes.ensemble.weights,
         "m0",
         20,
         rule,

@@ -22,6 +22,7 @@ from tests.engine.test_against_reference import (
     METHODS,
     SAMPLINGS,
     STRATEGIES,
+    drawn_ensemble,
     reference_members,
 )
 from tests.engine.test_safe import CONFIGS
@@ -61,23 +62,19 @@ class Case:
         self.strategy, self.method, self.sampling = strategy, METHODS[method][1], sampling
         if method == "core" and isinstance(strategy, ThresholdConfig | SafeConfig):
             self.method = core("m0")
-        self.made, self.near = made, made["near"]
-        self.names = [f"m{place}" for place in range(len(definitions))]
-        self.definitions = dict(zip(self.names, definitions, strict=True))
-        shares = dict(zip(self.names, made["scores"], strict=False))
-        self.weights = {name: score / sum(shares.values()) for name, score in shares.items()}
+        self.definitions, self.made = definitions, made
         self.fakes = self.ensemble()
+        self.names, self.weights = list(self.fakes.runners), self.fakes.ensemble.weights
 
     def ensemble(self):
-        return fake_ensemble(
+        return drawn_ensemble(
             self.definitions,
-            weights=self.weights,
-            leading=self.names if self.made["lead"] else (),
+            self.made["scores"],
+            self.made["lead"],
+            self.made["near"],
+            wobble=1.0,
             sharpness=self.made["sharpness"],
-            end_bias=1.0,
             row_size=self.made["row_size"],
-            seeds=dict.fromkeys(self.names, 0) if self.near else None,
-            wobbles={"m1": 1.0} if self.near else None,
         )
 
     def request(self, fakes, trace: int) -> GenerateRequest:
@@ -275,8 +272,6 @@ def test_trace_is_what_the_equations_say_and_changes_nothing() -> None:
     def check(**drawn) -> None:
         if len(drawn["definitions"]) < 2:
             drawn.update(method="arithmetic", guard=False, strategy=EveryStepConfig())
-        if drawn["near"]:
-            drawn["definitions"] = [drawn["definitions"][0]] * len(drawn["definitions"])
         check_case(seen, **drawn)
 
     check()
