@@ -95,6 +95,8 @@ class EngineConfig(Section):
     max_new_tokens_limit: Count = 8192
     """A request that asks for more is refused."""
     speculation: SpeculationConfig = SpeculationConfig()
+    load_timeout_s: Count = 1800
+    """Members of which none has come further in loading for so long are taken to hang."""
 
 
 class ServerConfig(Section):

@@ -140,6 +140,7 @@ def test_defaults() -> None:
             prefill_chunk=None,
             max_new_tokens_limit=8192,
             speculation=SpeculationConfig(drafter="none", max_tokens=8),
+            load_timeout_s=1800,
         ),
         server=ServerConfig(
             host="127.0.0.1", port=8000, max_body_bytes=8388608, max_conversations=256
@@ -265,6 +266,7 @@ WRONG_TOP_VALUES = [
     ({"engine": {"max_batch_tokens": 1.0}}, "engine.max_batch_tokens: 1.0", "a whole number"),
     ({"engine": {"prefill_chunk": 0}}, "engine.prefill_chunk: 0", "a whole number, at least 1"),
     ({"engine": {"max_new_tokens_limit": "9"}}, "engine.max_new_tokens_limit: '9'", "at least 1"),
+    ({"engine": {"load_timeout_s": 0}}, "engine.load_timeout_s: 0", "a whole number, at least 1"),
     ({"engine": {"retokenize": "no"}}, "engine.retokenize: 'no'", "'canonical' or 'append'"),
     ({"engine": "fast"}, "engine: 'fast'", "a mapping with the keys retokenize, "),
     ({"server": {"port": 65536}}, "server.port: 65536", "0 to 65535"),

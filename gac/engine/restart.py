@@ -26,10 +26,11 @@ class Restarts:
     `reasons` says, by name, why members are away.
     """
 
-    def __init__(self, started: Started, watch: Watch) -> None:
+    def __init__(self, started: Started, watch: Watch, load_timeout_s: float) -> None:
         self.reasons: dict[str, str] = {}
         self._started = started
         self._watch = watch
+        self._load_timeout_s = load_timeout_s
         self._begun: dict[str, list[float]] = defaultdict(list)
         self._seedlings: dict[str, Seedling] = {}
         self._threads: list[threading.Thread] = []
@@ -80,7 +81,7 @@ class Restarts:
         member.close()
         assert self._started.relaunch is not None
         self._seedlings[name] = seedling = self._started.relaunch(name)
-        return bring_up(self._started, seedling, self._watch)
+        return bring_up(self._started, seedling, self._watch, self._load_timeout_s)
 
     def stop(self, timeout_s: float = 3.0) -> None:
         """Bring nobody back any more; what is on its way is ended."""

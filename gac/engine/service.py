@@ -92,7 +92,8 @@ class Service:
         self._check_wanted()
         started = self._launch(self.config, self._cluster, self._watch)
         make_strategy = StrategyMaker(self.config.strategy)
-        restarts = Restarts(started, self._watch) if started.relaunch else None
+        timeout_s = self.config.engine.load_timeout_s
+        restarts = Restarts(started, self._watch, timeout_s) if started.relaunch else None
         revive = restarts.begin if restarts else None
         engine = make_engine(started, self.config.engine, make_strategy, revive)
         engine.start()

@@ -52,6 +52,29 @@ class Seedling(Protocol):
         """Give up."""
 
 
+Stages = Mapping[str, tuple[str, float] | None]
+"""By member, the stage of loading and the share of it that is done; none: it has loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long loading may take nobody knows; but where no member comes further, one hangs."""
+
+    standstill_s: float
+    start_s: float = float("inf")
+
+    def check(self, stages: Stages, elapsed_s: float, still_s: float) -> None:
+        """Raise MemberError naming those it ends for."""
+        loading = {name: stage for name, stage in stages.items() if stage is not None}
+        for name, (stage, _) in loading.items():
+            if stage == "starting" and elapsed_s > self.start_s:
+                raise MemberError(f"member {name!r} did not start within {self.start_s:g} s")
+        if loading and still_s > self.standstill_s:
+            at = (f"{name!r} ({stage}, {share:.0%})" for name, (stage, share) in loading.items())
+            reason = f"no further for {self.standstill_s:g} s (engine.load_timeout_s)"
+            raise MemberError(f"loading members: {', '.join(at)}: {reason}")
+
+
 @dataclass(frozen=True)
 class Started:
     """An ensemble at work, what turns conversations into its prompts, and its engine's inbox."""
@@ -92,7 +115,7 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
         tokenizers = load_tokenizers(config)
         union = unite(tokenizers)
         logger.info("union vocabulary: %d tokens, fingerprint %s", len(union), union.fingerprint)
-        _wait(seedlings, watch)
+        _wait(seedlings, watch, Patience(config.engine.load_timeout_s))
         members = {s.name: _seated(s, union, tokenizers[s.name]) for s in seedlings}
     except BaseException:
         for seedling in seedlings:
@@ -105,13 +128,13 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
     return Started(ensemble, tokenizers, cluster.inbox, cluster.launch)
 
 
-def bring_up(started: Started, seedling: Seedling, watch: Watch) -> Member:
+def bring_up(started: Started, seedling: Seedling, watch: Watch, load_timeout_s: float) -> Member:
     """The next life of a member, seated as the one before.
 
     Raises: MemberError, also if it finds no place to start in time; the member is ended then.
     """
     try:
-        _wait([seedling], watch, START_WITHIN_S)
+        _wait([seedling], watch, Patience(load_timeout_s, START_WITHIN_S))
         return _seated(seedling, started.ensemble.union, started.tokenizers[seedling.name])
     except BaseException:
         seedling.close()
@@ -143,32 +166,32 @@ def _launch(
     return launch_local(orders)
 
 
-def _wait(
-    seedlings: Sequence[Seedling], watch: Watch, start_within_s: float = float("inf")
-) -> None:
+def _wait(seedlings: Sequence[Seedling], watch: Watch, patience: Patience) -> None:
     """Until all have loaded; raises the first error."""
-    waiting, deadline = list(seedlings), time.monotonic() + start_within_s
+    waiting = list(seedlings)
+    stages: Stages = {}
+    started_at = moved_at = time.monotonic()
     while waiting:
-        for seedling in list(waiting):
-            if seedling.loaded().done():
-                facts = seedling.loaded().result()
-                logger.info(
-                    "%s: loaded in %.1f s, %s on %s",
-                    seedling.name,
-                    facts.load_s,
-                    facts.dtype,
-                    facts.device,
-                )
-                watch(seedling.name, "ready", 1.0)
-                waiting.remove(seedling)
-                continue
-            stage, fraction = seedling.progress()
-            watch(seedling.name, stage, fraction)
-            if stage == "starting" and time.monotonic() > deadline:
-                raise MemberError(
-                    f"member {seedling.name!r} did not start within {start_within_s:g} s"
-                )
+        before, stages = stages, {seedling.name: _look(seedling, watch) for seedling in waiting}
+        waiting = [seedling for seedling in waiting if stages[seedling.name]]
+        now = time.monotonic()
+        moved_at = moved_at if stages == before else now
+        patience.check(stages, now - started_at, now - moved_at)
         time.sleep(POLL_S if waiting else 0.0)
+
+
+def _look(seedling: Seedling, watch: Watch) -> tuple[str, float] | None:
+    """The stage of loading and the share of it that is done; none: it has loaded."""
+    if not seedling.loaded().done():
+        stage = seedling.progress()
+        watch(seedling.name, *stage)
+        return stage
+    facts = seedling.loaded().result()
+    logger.info(
+        "%s: loaded in %.1f s, %s on %s", seedling.name, facts.load_s, facts.dtype, facts.device
+    )
+    watch(seedling.name, "ready", 1.0)
+    return None
 
 
 def _seated(seedling: Seedling, union: UnionVocabulary, tokenizer: MemberTokenizer) -> Member:
