@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gac.model.kv_cache import RowCache
 from gac.model.masks import MaskPlan
-from gac.model.matrices import Matrix, leave_file, side_by_side
+from gac.model.matrices import Matrix, joined, leave_file
 from gac.model.packed import pack
 from gac.model.rotary import RotaryTable, turn
 
@@ -52,12 +52,11 @@ class _Layer:
 
 
 class LeanLlama:
-    """A Llama-shaped model's forward pass; mutates the model's linear layers to be views."""
+    """A Llama-shaped model's forward pass; moves the model's parameters into joined matrices."""
 
     def __init__(self, model: Any, plan: MaskPlan) -> None:
         config, inner = model.config, model.model
-        if model.lm_head.weight.is_contiguous():  # no runner before this one has joined anything
-            leave_file(model)
+        leave_file(model)
         self._plan = plan
         self._epsilon: float = config.rms_norm_eps
         self._heads: int = config.num_attention_heads
@@ -69,7 +68,7 @@ class LeanLlama:
             for number, (kind, layer) in enumerate(zip(kinds, inner.layers, strict=True))
         ]
         self._norm: Tensor = inner.norm.weight.data
-        self._head = pack(side_by_side([model.lm_head]))
+        self._head = pack(joined([model.lm_head]))
         # Read after the head was stored anew: where they are tied, both are one matrix still.
         self._embeddings: Tensor = inner.embed_tokens.weight.data
         rotary = inner.rotary_emb
@@ -85,12 +84,12 @@ class LeanLlama:
             number=number,
             kind=kind,
             attention_norm=layer.input_layernorm.weight.data,
-            qkv=side_by_side([attention.q_proj, attention.k_proj, attention.v_proj]),
+            qkv=joined([attention.q_proj, attention.k_proj, attention.v_proj]),
             turned_norm=turned_norm,
-            out=side_by_side([attention.o_proj]),
+            out=joined([attention.o_proj]),
             feed_forward_norm=layer.post_attention_layernorm.weight.data,
-            gate_up=side_by_side([feed_forward.gate_proj, feed_forward.up_proj]),
-            down=side_by_side([feed_forward.down_proj]),
+            gate_up=joined([feed_forward.gate_proj, feed_forward.up_proj]),
+            down=joined([feed_forward.down_proj]),
         )
 
     def __call__(self, batch: Pass, cache: RowCache) -> Tensor:

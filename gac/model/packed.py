@@ -32,7 +32,7 @@ class Packed:
             return self.plain(x)
         if missing:
             x = F.pad(x, (0, 0, 0, missing))
-        weight = self.plain.columns.t()  # read for its shape
+        weight = self.plain.weight  # read for its shape
         product: Tensor = torch.ops.mkl._mkl_linear(x, self.copy, weight, None, _ROWS)
         return product[: _ROWS - missing]
 
@@ -41,7 +41,7 @@ class Packed:
 @torch.no_grad()
 def pack(matrix: Matrix) -> Matrix | Packed:
     """The matrix with a packed copy; itself if it is large, or no float32 for an MKL on a CPU."""
-    weight = matrix.columns
+    weight = matrix.weight
     is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32
     if not is_plain or matrix.bias is not None or weight.nbytes > _LARGEST_BYTES:
         return matrix
@@ -49,4 +49,4 @@ def pack(matrix: Matrix) -> Matrix | Packed:
     has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     if not has_mkl or not hasattr(torch.ops.mkl, "_mkl_linear"):
         return matrix
-    return Packed(matrix, torch.ops.mkl._mkl_reorder_linear_weight(weight.t(), _ROWS))
+    return Packed(matrix, torch.ops.mkl._mkl_reorder_linear_weight(weight, _ROWS))

@@ -17,7 +17,7 @@ needs_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="to
 
 def draw(height: int, width: int) -> Matrix:
     torch.manual_seed(height * 100 + width)
-    return Matrix(torch.randn(height, width), None)
+    return Matrix(torch.randn(height, width).t(), None)
 
 
 @needs_mkl
@@ -34,7 +34,7 @@ def test_products_are_those_of_the_plain_matrix(height: int, width: int, rows: i
     both = pack(matrix)
     assert isinstance(both, Packed) and both.plain is matrix
     x = torch.randn(rows, height)
-    expected = x.double() @ matrix.columns.double()
+    expected = x.double() @ matrix.weight.t().double()
     torch.testing.assert_close(both(x), expected.float(), atol=1e-4, rtol=1e-5)
 
 
@@ -49,9 +49,9 @@ def test_large_biased_and_other_matrices_stay_single(monkeypatch: pytest.MonkeyP
     matrix = draw(8, 5)
     for other in (
         replace(matrix, bias=torch.zeros(5)),
-        replace(matrix, columns=matrix.columns.double()),
-        replace(matrix, columns=matrix.columns.bfloat16()),
-        replace(matrix, columns=matrix.columns.to("meta")),
+        replace(matrix, weight=matrix.weight.double()),
+        replace(matrix, weight=matrix.weight.bfloat16()),
+        replace(matrix, weight=matrix.weight.to("meta")),
     ):
         assert pack(other) is other
     monkeypatch.setattr(packed, "_LARGEST_BYTES", 4 * 8 * 5 - 1)

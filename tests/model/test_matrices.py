@@ -1,0 +1,49 @@
+"""Linear layers joined in one matrix: the same products in either layout, and the modules' own."""
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gac.model import matrices
+from gac.model.matrices import joined
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    num_inputs=st.sampled_from([8, matrices._LONG - 1, matrices._LONG]),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    rows=st.integers(0, matrices._TURNED.stop),
+    bias=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+@example(matrices._LONG, [5, 3], matrices._TURNED.start, True, torch.float32)
+@example(matrices._LONG, [5, 3], matrices._TURNED.start - 1, False, torch.float32)
+@example(matrices._LONG, [5, 3], matrices._TURNED.stop, True, torch.float32)
+@example(8, [5, 3], matrices._TURNED.start, True, torch.float32)
+def test_product_is_that_of_every_layer(num_inputs, sizes, rows, bias, dtype) -> None:
+    torch.manual_seed(sum(sizes))
+    linears = [nn.Linear(num_inputs, size, bias, dtype=dtype) for size in sizes]
+    x = torch.randn(rows, num_inputs, dtype=dtype)
+    with torch.inference_mode():
+        expected = torch.cat([linear(x) for linear in linears], dim=1)
+        matrix = joined(linears)
+        product = matrix(x)
+        again = torch.cat([linear(x) for linear in linears], dim=1)
+    close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.02, "rtol": 0.02}
+    torch.testing.assert_close(product, expected, **close)
+    torch.testing.assert_close(again, expected, **close)
+    assert product.is_contiguous()
+
+
+@pytest.mark.parametrize("num_inputs", [8, matrices._LONG])
+def test_parameters_are_views_of_the_matrix(num_inputs: int) -> None:
+    linears = [nn.Linear(num_inputs, size) for size in (3, 5)]
+    matrix = joined(linears)
+    for linear in linears:
+        assert (
+            linear.weight.untyped_storage().data_ptr() == matrix.weight.untyped_storage().data_ptr()
+        )
+    assert matrix.turns == (num_inputs == matrices._LONG)
+    assert torch.equal(matrix.weight, torch.cat([linear.weight for linear in linears]))
