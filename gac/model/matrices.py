@@ -18,6 +18,8 @@ Shorter ones are stored input by output, which multiplies one row of activations
 [864, 288] in 0.8 of the time.  With weights [2304, 768] it takes 0.95, but two rows take 1.6 and
 100 take 1.2 of the time (measured, AVX-512; so are the numbers below).
 """
+_SMALL = 2**18
+"""Weights of fewer numbers stay in a cache, and have nothing from it."""
 _TURNED = range(4, 49)
 """So many rows of activations MKL multiplies faster from columns: 24 in 0.7 of the time."""
 
@@ -46,9 +48,9 @@ def joined(linears: Sequence[nn.Linear]) -> Matrix:
 
     At most these layers' weights exist twice while it runs.
     """
-    one = linears[0].weight
+    one, size = linears[0].weight, sum(linear.weight.numel() for linear in linears)
     on_cpu = one.device.type == "cpu"
-    turns = on_cpu and one.dtype == torch.float32 and one.shape[1] >= _LONG
+    turns = on_cpu and one.dtype == torch.float32 and one.shape[1] >= _LONG and size >= _SMALL
     if turns or not on_cpu:
         weight = torch.cat([linear.weight for linear in linears])
     else:

@@ -148,8 +148,9 @@ class Projection:
         # Of a model spread over several GPUs the logits come from the last.
         probs = logits.to(self._ends.device, torch.float32)
         probs.index_fill_(1, self._masked, float("-inf"))
-        for place in np.flatnonzero(np.asarray(endless)):
-            probs[place, self._ends] = float("-inf")
+        if any(endless):
+            places = torch.from_numpy(np.flatnonzero(endless)).to(probs.device)
+            probs[places[:, None], self._ends] = float("-inf")
         # Not by `exp`: on a CPU it takes ages over what is too small for float32.  What nearly is
         # counts as 0, lest it slow the softmax down fivefold (measured).
         torch.set_flush_denormal(True)

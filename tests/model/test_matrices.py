@@ -9,19 +9,24 @@ from torch import nn
 from gac.model import matrices
 from gac.model.matrices import joined
 
+LONG, FIRST, END = matrices._LONG, matrices._TURNED.start, matrices._TURNED.stop
+WIDE = matrices._SMALL // LONG
+"""So many outputs are enough for rows to be turned."""
+
 
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(
-    num_inputs=st.sampled_from([8, matrices._LONG - 1, matrices._LONG]),
-    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
-    rows=st.integers(0, matrices._TURNED.stop),
+    num_inputs=st.sampled_from([8, LONG - 1, LONG]),
+    sizes=st.lists(st.sampled_from([1, 5, WIDE]), min_size=1, max_size=3),
+    rows=st.integers(0, END),
     bias=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-@example(matrices._LONG, [5, 3], matrices._TURNED.start, True, torch.float32)
-@example(matrices._LONG, [5, 3], matrices._TURNED.start - 1, False, torch.float32)
-@example(matrices._LONG, [5, 3], matrices._TURNED.stop, True, torch.float32)
-@example(8, [5, 3], matrices._TURNED.start, True, torch.float32)
+@example(LONG, [WIDE, 3], FIRST, True, torch.float32)
+@example(LONG, [WIDE, 3], FIRST - 1, False, torch.float32)
+@example(LONG, [WIDE], END, True, torch.float32)
+@example(LONG, [5, 3], FIRST, True, torch.float32)
+@example(8, [WIDE, 3], FIRST, True, torch.float32)
 def test_product_is_that_of_every_layer(num_inputs, sizes, rows, bias, dtype) -> None:
     torch.manual_seed(sum(sizes))
     linears = [nn.Linear(num_inputs, size, bias, dtype=dtype) for size in sizes]
@@ -31,19 +36,17 @@ def test_product_is_that_of_every_layer(num_inputs, sizes, rows, bias, dtype) ->
         matrix = joined(linears)
         product = matrix(x)
         again = torch.cat([linear(x) for linear in linears], dim=1)
-    close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.02, "rtol": 0.02}
+    close = {"atol": 1e-4, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.02, "rtol": 0.02}
     torch.testing.assert_close(product, expected, **close)
     torch.testing.assert_close(again, expected, **close)
     assert product.is_contiguous()
 
 
-@pytest.mark.parametrize("num_inputs", [8, matrices._LONG])
-def test_parameters_are_views_of_the_matrix(num_inputs: int) -> None:
-    linears = [nn.Linear(num_inputs, size) for size in (3, 5)]
+@pytest.mark.parametrize(("num_inputs", "turns"), [(8, False), (LONG, True)])
+def test_parameters_are_views_of_the_matrix(num_inputs: int, turns: bool) -> None:
+    linears = [nn.Linear(num_inputs, size) for size in (3, WIDE)]
     matrix = joined(linears)
-    for linear in linears:
-        assert (
-            linear.weight.untyped_storage().data_ptr() == matrix.weight.untyped_storage().data_ptr()
-        )
-    assert matrix.turns == (num_inputs == matrices._LONG)
+    store = matrix.weight.untyped_storage().data_ptr()
+    assert all(linear.weight.untyped_storage().data_ptr() == store for linear in linears)
+    assert matrix.turns == turns
     assert torch.equal(matrix.weight, torch.cat([linear.weight for linear in linears]))
