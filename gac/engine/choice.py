@@ -64,7 +64,7 @@ def choose(config: Config, wishes: Wishes, sampling: Sampling) -> Choice:
     weights = None if wishes.weights is None else _weights(wishes.weights, config.members, names)
     if len(names) > 1:
         _check_say(strategy, weights)
-        _check_sampling(strategy, sampling)
+    _check_sampling(strategy, sampling)
     return Choice(names, strategy, weights)
 
 

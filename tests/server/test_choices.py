@@ -139,10 +139,10 @@ def test_subset_of_one_is_that_member_alone(url: str) -> None:
     )
     with ready(fakes) as other:
         expected = text(other, BASE), text(other, WARM)
-    strategies = (None, "every_step", "threshold", "mixture", GATE | {"gate": "cleo"})
-    for strategy in strategies:
+    for strategy in (None, "every_step", "threshold", GATE | {"gate": "cleo"}):
         fields = {"members": ["cleo"], "strategy": strategy}
         assert (text(url, BASE, **fields), text(url, WARM, **fields)) == expected
+    assert text(url, WARM, members=["cleo"], strategy="mixture") == expected[1]
     assert text(url, BASE, members=["cleo"], aggregation="core") == expected[0]
     with ready(trio(strategy=GATE)) as gated:
         assert text(gated, BASE, members=["cleo"]) == expected[0], "its gate is left out"
@@ -281,6 +281,16 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"strategy": {"name": "every_step", "conflict_guard": True}, "temperature": 1},
+        "temperature",
+        "compares winners",
+    ),
+    ({"strategy": "mixture", "members": ["ada"]}, "temperature", "must be 1, not 0"),
+    (
+        {
+            "strategy": {"name": "every_step", "conflict_guard": True},
+            "members": ["ada"],
+            "temperature": 1,
+        },
         "temperature",
         "compares winners",
     ),
