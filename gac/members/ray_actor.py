@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 PING_S = 2.0
 PATIENCE_S = 0.5
+SEAT_S = 60.0
+"""For each call that seats a member, which has no pulse yet; a large vocabulary takes seconds."""
 
 
 class MemberActor:
@@ -160,7 +162,7 @@ class LineMember(RayMember):
         self, name: str, actor: Any, facts: MemberFacts, exchange: Exchange, ends: Ends
     ) -> None:
         super().__init__(name, actor, facts)
-        ends = _future(name, actor.open_line.remote(ends)).result()
+        ends = _promptly(name, actor.open_line.remote(ends))
         self._line = Line(name, exchange, ends, self._loss)
 
     def extend(self, batch: Sequence[Extend]) -> "Future[Reply]":
@@ -213,13 +215,18 @@ class RaySeedling:
         return self._loading
 
     def seat(self, seat: Seat) -> Member:
-        """The member, once the union vocabulary is known."""
+        """The member, once the union vocabulary is known.
+
+        Raises: MemberLost if it dies or hangs meanwhile; MemberError if it cannot take the seat.
+        """
         facts = self._loading.result()
-        _future(self.name, self._actor.seat.remote(seat)).result()
+        _promptly(self.name, self._actor.seat.remote(seat))
         if self._exchange is not None:
             ends = self._exchange.ends() if self._is_here() else self._exchange.far_ends()
             try:
                 return LineMember(self.name, self._actor, facts, self._exchange, ends)
+            except MemberLost:
+                raise
             except (OSError, zmq.ZMQError, MemberError) as error:
                 logger.warning("%s: no sockets (%s), plain Ray calls instead", self.name, error)
         member = RayMember(self.name, self._actor, facts)
@@ -229,12 +236,20 @@ class RaySeedling:
     def _is_here(self) -> bool:
         """Whether the actor runs on this machine."""
         here: str = ray.get_runtime_context().get_node_id()
-        there, _ = ray.get(self._actor.where.remote())
+        there, _ = _promptly(self.name, self._actor.where.remote())
         return bool(here == there)
 
     def close(self) -> None:
         """End the actor's process."""
         ray.kill(self._actor)
+
+
+def _promptly(name: str, reference: Any) -> Any:
+    """A call's result.  Raises: MemberLost if it takes longer than SEAT_S."""
+    try:
+        return _future(name, reference).result(SEAT_S)
+    except TimeoutError as error:  # an OSError, which must not be taken for one of sockets
+        raise MemberLost(f"member {name!r} hangs while it is seated") from error
 
 
 def _future(name: str, reference: Any) -> "Future[Any]":

@@ -13,7 +13,17 @@ import ray
 
 from gac.config import Config, RayConfig, load_config
 from gac.engine.service import Service, State
-from gac.engine.startup import Started, Watch, start_ensemble
+from gac.engine.startup import (
+    Started,
+    Watch,
+    _seated,
+    load_tokenizers,
+    start_ensemble,
+    unite,
+)
+from gac.errors import MemberLost
+from gac.members import ray_actor
+from gac.members.loader import load_order
 from gac.members.placement import RayCluster
 from tests.client import Answer, generate, get, one
 from tests.fake_service import serving, until
@@ -95,3 +105,37 @@ def assert_noticed(service: Service, url: str, how: signal.Signals, words: str) 
     assert until(lambda: service.state is State.READY, 60.0), service.explanation
     print(f"{how.name}: back after {time.monotonic() - hit_at:.1f} s")
     assert until(lambda: not process.is_running() or process.status() == "zombie", 10.0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "how", "words"),
+    [
+        ("seat", signal.SIGSTOP, "hangs while it is seated"),
+        ("open_line", signal.SIGSTOP, "hangs while it is seated"),
+        ("open_line", signal.SIGKILL, "died"),
+    ],
+)
+def test_member_lost_while_it_is_seated(
+    config: Config, first: RayCluster, monkeypatch, moment: str, how: signal.Signals, words: str
+) -> None:
+    """Nobody watches its pulse yet; and without a process, sockets are not all that it lacks."""
+    tokenizers = load_tokenizers(config)
+    [bora] = [member for member in config.members if member.name == "bora"]
+    [seedling] = first.place([bora], [load_order(bora, config.engine, 1)])
+    seedling.loaded().result(60.0)
+    _, pid = ray.get(seedling._actor.where.remote())
+
+    def strike() -> bool:
+        os.kill(pid, how)
+        return True
+
+    if moment == "seat":
+        strike()
+    else:
+        monkeypatch.setattr(seedling, "_is_here", strike)  # asked just before
+    monkeypatch.setattr(ray_actor, "SEAT_S", 2.0)
+    try:
+        with pytest.raises(MemberLost, match=f"member 'bora' {words}"):
+            _seated(seedling, unite(tokenizers), tokenizers["bora"])
+    finally:
+        seedling.close()
