@@ -16,8 +16,11 @@ from gac.engine.prompts import build_prompts, check_room
 from gac.engine.service import Service
 from gac.errors import EngineUnavailable, GacError, RequestError
 from gac.server.collect import Collector
-from gac.server.schemas import GenerateAnswer, GenerateBody, Usage
+from gac.server.schemas import ConversationTrace, GenerateAnswer, GenerateBody, Usage
 from gac.server.traces import conversation_trace
+
+MAX_CANDIDATES = 1_000_000
+"""In the traces of one answer, which are held until all is written; some 75 bytes of JSON each."""
 
 
 class ClientClosedRequest(GacError):
@@ -55,10 +58,7 @@ def gac_router(service: Service) -> APIRouter:
             raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
         answer = _answer(collector.texts(), ends, time.monotonic() - started_at)
         if body.trace:
-            told = zip(requests, collector.traced(), ends, strict=True)
-            trace = [
-                conversation_trace(service, body, place, *one) for place, one in enumerate(told)
-            ]
+            trace = await run_in_threadpool(_traces, service, body, requests, collector)
             return answer.model_copy(update={"trace": trace})
         return answer
 
@@ -112,7 +112,21 @@ def _check_limits(service: Service, body: GenerateBody) -> None:
             f"this server's limit is {limit}",
             param="messages_list",
         )
+    _check_candidates(service, body)
     service.engine.check_open(len(body.messages_list))
+
+
+def _check_candidates(service: Service, body: GenerateBody) -> None:
+    """A token's trace lists candidates of every member, and of their combined distribution."""
+    num_texts, num_lists = len(body.messages_list), len(service.config.members) + 1
+    count = num_texts * body.max_new_tokens * body.trace * num_lists
+    if count > MAX_CANDIDATES:
+        raise RequestError(
+            f"trace: {num_texts} conversations x max_new_tokens {body.max_new_tokens} x trace "
+            f"{body.trace} x {num_lists} (members + 1) = {count} candidates exceed the limit of "
+            f"{MAX_CANDIDATES}; lower one of them",
+            param="trace",
+        )
 
 
 async def _until_done(done: "asyncio.Future[None]", receive: Callable[[], Awaitable[Any]]) -> None:
@@ -133,6 +147,17 @@ async def _until_done(done: "asyncio.Future[None]", receive: Callable[[], Awaita
         leaving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await leaving
+
+
+def _traces(
+    service: Service,
+    body: GenerateBody,
+    requests: Sequence[GenerateRequest],
+    collector: Collector,
+) -> list[ConversationTrace]:
+    """The traces of all conversations; they may be large, so it runs on a worker thread."""
+    told = zip(requests, collector.traced(), collector.ends(), strict=True)
+    return [conversation_trace(service, body, place, *one) for place, one in enumerate(told)]
 
 
 def _answer(texts: Sequence[str], ends: Sequence[FinishEvent], total_time: float) -> GenerateAnswer:

@@ -1,6 +1,7 @@
 """Traces over HTTP: what they hold, who gets one, and that they are enough to write it again."""
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from gac import __version__
 from gac.errors import TraceError
+from gac.server import gac_routes
 from gac.server.traces import read_traces
-from tests.client import generate
+from tests.client import generate, one
 from tests.fake_service import Fakes, fake_config, fakes_for, ready
 from tests.server.test_choices import BASE, CHOICES, NAMES, TRIO, WARM, body_of, refusal, trio
 
@@ -85,6 +87,36 @@ def test_number_says_how_many_candidates(url: str, wanted: Any, count: int) -> N
 @pytest.mark.parametrize("wrong", [0, 21, -1, 5.0, "x", "true", [5], {}])
 def test_anything_else_is_400(url: str, wrong: Any) -> None:
     assert refusal(url, trace=wrong)["param"] == "trace"
+
+
+def test_traces_too_large_to_hold_are_400_before_anything_is_written(
+    url: str, fakes: Fakes
+) -> None:
+    finished = fakes.service.engine.metrics.finished
+    error = refusal(url, messages_list=BASE["messages_list"] * 4, trace=20, max_new_tokens=3126)
+    assert error["param"] == "trace"
+    assert error["message"] == (
+        "trace: 4 conversations x max_new_tokens 3126 x trace 20 x 4 (members + 1) = 1000320 "
+        "candidates exceed the limit of 1000000; lower one of them"
+    )
+    assert fakes.service.engine.metrics.finished == finished
+    at_limit = one("the cat", trace=20, max_new_tokens=3125, members=["ada"], until=[" ", "e"])
+    at_limit["messages_list"] *= 4
+    assert generate(url, at_limit).status == 200
+
+
+def test_traces_are_built_on_a_worker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the event loop, a large one would keep everybody waiting."""
+    names = []
+    build = gac_routes.conversation_trace
+
+    def noted(*given: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return build(*given)
+
+    monkeypatch.setattr(gac_routes, "conversation_trace", noted)
+    assert len(traces(url, BASE)) == len(names) == 1
+    assert names[0].startswith("AnyIO worker")
 
 
 def test_safe_says_what_was_rejected(url: str) -> None:
