@@ -19,7 +19,7 @@ from gac.members.placement import RayCluster
 logger = logging.getLogger(__name__)
 
 STALL_S = 90.0
-"""A member that works but has not answered for so long is taken to hang."""
+"""A batch unanswered for so long makes the service unready; only a silent process is restarted."""
 
 Launch = Callable[[Config, RayCluster | None, Watch], Started]
 """How an ensemble is brought up; a seam for tests without models."""
