@@ -23,7 +23,11 @@ class Admission:
         EngineUnavailable if the engine is broken or stops.
         """
         if count > self._limit:
-            raise RequestError(f"{count} texts at once exceed this server's limit of {self._limit}")
+            raise RequestError(
+                f"messages_list: {count} sequences at once exceed this server's limit of "
+                f"{self._limit}",
+                param="messages_list",
+            )
         if self.broken or self.stopping:
             reason = self.broken.message if self.broken else "the engine is shutting down"
             raise EngineUnavailable(reason, code="engine_unavailable")

@@ -53,8 +53,9 @@ def test_full_queue_refuses_and_works_again_when_it_has_emptied(fakes: FakeEnsem
         written = running.submit([request_of(fakes, str(n)) for n in range(3)])
         with pytest.raises(EngineOverloaded):
             running.submit([request_of(fakes, "more")])
-        with pytest.raises(RequestError, match="4 texts at once exceed this server's limit of 3"):
+        with pytest.raises(RequestError, match="4 sequences at once exceed") as wide:
             running.submit([request_of(fakes, f"many {n}") for n in range(4)])
+        assert wide.value.param == "messages_list"
         gate.set()
         for one in written:
             assert one.done.wait(20)
