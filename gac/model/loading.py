@@ -65,7 +65,7 @@ class LoadedModel:
 def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> LoadedModel:
     """The model of a spec, after a short warm-up.
 
-    `on_progress` is told the stage ("weights", "warm-up", "ready") and its fraction.
+    `on_progress` is told the stage ("weights" or "warm-up") and its fraction.
 
     Raises:
         MemberError: naming the path and the cause.
@@ -84,7 +84,6 @@ def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> Loaded
         how = "" if spec.quantization == "none" else f" in {spec.quantization}"
         reason = f"was loaded{how} but cannot run: {_first_line(error)}"
         raise MemberError(f"{spec.path} {reason}") from error
-    report("ready", 1.0)
     return loaded
 
 
