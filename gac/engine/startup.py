@@ -58,13 +58,17 @@ Stages = Mapping[str, tuple[str, float] | None]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long loading may take nobody knows; but where no member comes further, one hangs."""
+    """When loading is given up.
+
+    `standstill_s` counts while none of the loading members comes further; `start_s` from the launch
+    of a member that is still "starting", without end at the first start.
+    """
 
     standstill_s: float
     start_s: float = float("inf")
 
     def check(self, stages: Stages, elapsed_s: float, still_s: float) -> None:
-        """Raise MemberError naming those it ends for."""
+        """Raise MemberError naming those that hang."""
         loading = {name: stage for name, stage in stages.items() if stage is not None}
         for name, (stage, _) in loading.items():
             if stage == "starting" and elapsed_s > self.start_s:
