@@ -97,7 +97,7 @@ class Known:
 
     def tell_ahead(
         self,
-        ids: Sequence[int],
+        ids: list[int],
         budget: int,
         positions: tuple[int, ...],
         num_endless: int,
@@ -129,11 +129,11 @@ class Known:
             )
         )
 
-    def num_held(self, ids: Sequence[int]) -> int:
+    def num_held(self, ids: list[int]) -> int:
         """How many of these ids the member holds."""
         return num_common(self._ids, ids)
 
-    def row_after(self, ids: Sequence[int], endless: bool) -> Entries | None:
+    def row_after(self, ids: list[int], endless: bool) -> Entries | None:
         """The distribution after these ids, if it is here."""
         kind, entries = self._rows.get(len(ids), (None, None))
         return entries if kind is endless and self._ids[: len(ids)] == ids else None
