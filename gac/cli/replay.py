@@ -8,7 +8,7 @@ from gac import __version__
 from gac.config import Config, RequestsConfig
 from gac.core import GenerateRequest
 from gac.engine.service import Service
-from gac.engine.writer import Text, write
+from gac.engine.writer import WrittenText, write
 from gac.errors import GacError, MemberError, RequestError, TraceError
 from gac.server.gac_routes import engine_requests
 from gac.server.schemas import MOST_TRACED, ConversationTrace
@@ -118,7 +118,7 @@ def _recorded(trace: ConversationTrace) -> list[Place]:
     return places if trace.end else [*places, _stopped(trace.finish_reason)]
 
 
-def _now(text: Text) -> list[Place]:
+def _now(text: WrittenText) -> list[Place]:
     traced = [(event.token_bytes, event.trace) for event in text.tokens]
     traced += [(END, text.finish.trace)] if text.finish.trace else []
     places = [

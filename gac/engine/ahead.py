@@ -10,13 +10,10 @@ from gac.core import Draft, GenerateRequest
 from gac.decoding.flow import Query
 from gac.engine.known import Known
 from gac.engine.speculation import Drafts
-from gac.vocabulary.alignment import scored_ids
+from gac.vocabulary.alignment import ScoredIds, scored_ids
 
 RUN_AHEAD = 8
 """Tokens that a member may write by itself before it answers: a stop or an abort wastes so many."""
-
-Scored = tuple[tuple[int, ...], tuple[int, ...]]
-"""Ids beyond a context's, and after how many of them rows are wanted."""
 
 
 class Ahead:
@@ -80,7 +77,7 @@ class Ahead:
         length = len(self._known[member].context.ids)
         return min(self._request.max_new_tokens - num_tokens, self._limits[member] - length) - 1
 
-    def scored(self, member: str, budget: int) -> Scored:
+    def scored(self, member: str, budget: int) -> ScoredIds:
         """What is drafted beyond the text, as a member other than the drafter would have it."""
         drafter = self.drafter
         if drafter is None or member == drafter or not self._known[drafter].ahead:

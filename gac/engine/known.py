@@ -7,6 +7,7 @@ scored on a guess is all the same: it serves when the sequence has come to consi
 from collections.abc import Sequence
 
 from gac.core import Answer, Draft, Entries, Extend
+from gac.vocabulary.alignment import ScoredIds
 from gac.vocabulary.retokenize import MemberContext
 
 
@@ -56,7 +57,7 @@ class Known:
         self,
         num_endless: int,
         draft: Draft | None = None,
-        scored: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
+        scored: ScoredIds = ((), ()),
         dense: bool = False,
     ) -> Extend:
         """The message that asks for the row after the context's ids.

@@ -9,7 +9,7 @@ from gac.engine.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class WrittenText:
     """A finished text and how it ended."""
 
     text: str
@@ -17,7 +17,7 @@ class Text:
     tokens: tuple[TokenEvent, ...] = ()
 
 
-def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[Text]:
+def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[WrittenText]:
     """The texts of all requests, in their order.
 
     Raises: whatever a request failed with, or was refused with.
@@ -40,7 +40,7 @@ def write(engine: Engine, requests: Sequence[GenerateRequest]) -> list[Text]:
     return [_text(tokens[r.request_id], ends[r.request_id]) for r in requests]
 
 
-def _text(tokens: Sequence[TokenEvent], end: FinishEvent | ErrorEvent) -> Text:
+def _text(tokens: Sequence[TokenEvent], end: FinishEvent | ErrorEvent) -> WrittenText:
     if isinstance(end, ErrorEvent):
         raise end.error
-    return Text("".join(event.text for event in tokens) + end.text, end, tuple(tokens))
+    return WrittenText("".join(event.text for event in tokens) + end.text, end, tuple(tokens))

@@ -7,10 +7,11 @@ from itertools import accumulate
 from gac.vocabulary.retokenize import MemberContext, is_border
 from gac.vocabulary.text_encoder import CannotSpell
 
+ScoredIds = tuple[tuple[int, ...], tuple[int, ...]]
+"""Ids beyond a context's, and after how many of them rows are wanted."""
 
-def scored_ids(
-    context: MemberContext, tokens: Sequence[bytes], max_ids: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+
+def scored_ids(context: MemberContext, tokens: Sequence[bytes], max_ids: int) -> ScoredIds:
     """The ids that spell drafted tokens behind a context's own, and how many ids each token ends.
 
     The commit rule is replayed token by token, the member owning none of them.  It stops at
