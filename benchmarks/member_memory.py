@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import gac.members.ray_actor  # noqa: F401  as its process imports it
 from gac.core import Answer, Extend
@@ -32,8 +31,8 @@ Sizes = dict[str, float]
 
 
 @dataclass
-class Request:
-    """One text that is being written."""
+class Written:
+    """One sequence while it is written."""
 
     sequence: int
     ids: list[int]
@@ -53,20 +52,20 @@ def sizes_now() -> Sizes:
     }
 
 
-def requests(count: int, num_ids: int, draw: random.Random) -> Iterator[Request]:
+def requests(count: int, num_ids: int, draw: random.Random) -> Iterator[Written]:
     """Prompts of mixed lengths; a third of them begin alike."""
     shared = [draw.randrange(256, num_ids) for _ in range(40)]
     for sequence in range(count):
         ids = shared[:] if draw.random() < 0.33 else []
         ids += [draw.randrange(256, num_ids) for _ in range(draw.choice(LENGTHS))]
-        yield Request(sequence, ids, 0, draw.choice(ANSWERS))
+        yield Written(sequence, ids, 0, draw.choice(ANSWERS))
 
 
 def drive(host: MemberHost, count: int, num_ids: int) -> dict[int, Sizes]:
     """Answer all requests; the sizes after every so many of them."""
     draw, coming = random.Random(0), requests(count, num_ids, random.Random(1))
     found: dict[int, Sizes] = {}
-    running: list[Request] = []
+    running: list[Written] = []
     done, wanted, every = 0, 1, max(1, count // NUM_MARKS)
     while done < count:
         while len(running) < wanted and (request := next(coming, None)) is not None:
@@ -85,13 +84,14 @@ def drive(host: MemberHost, count: int, num_ids: int) -> dict[int, Sizes]:
         if done // every < (done + len(finished)) // every:
             found[done + len(finished)] = sizes_now()
         done += len(finished)
+    found[done] = sizes_now()
     return found
 
 
 def measure(folder: str, count: int) -> dict[str, Any]:
     """Load a model, seat it and have it answer; sizes in MiB."""
     imported = sizes_now()
-    loader = MemberLoader(LoadOrder("member", ModelSpec(folder), 2, 64, KV_TOKENS))
+    loader = MemberLoader(LoadOrder("member", ModelSpec(folder, num_threads=1), 1, 64, KV_TOKENS))
     facts = loader.load()
     places = np.arange(facts.num_logits, dtype=np.int32)
     order = TokenOrder(places, places.astype(np.uint64))
@@ -109,5 +109,4 @@ if __name__ == "__main__":
     known.add_argument("folder", help="the model's")
     known.add_argument("count", type=int, help="requests")
     given = known.parse_args()
-    torch.set_num_threads(1)
     print(json.dumps(measure(given.folder, given.count)))

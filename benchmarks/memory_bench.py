@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parse(options, arguments)
     shape, count = ("tiny", 300) if options.quick else ("15m", options.requests)
     models = f"a random Llama, {shape}; up to {CONCURRENCY} of {count} requests at once"
-    about = announce("memory", options, models)
+    options.members = "none but this one"
+    seeds = "model 1, prompts 1, arrivals and lengths of answers 0 and 1"
+    about = announce("memory", options, models, "greedy, float32, one thread", seeds)
     with tempfile.TemporaryDirectory() as folder:
         make_random_llama(Path(folder), SHAPES[shape], 1)
         command = [sys.executable, "-m", "benchmarks.member_memory", folder, str(count)]

@@ -54,7 +54,7 @@ def profile_engine(running: Running, count: int, num_tokens: int) -> cProfile.Pr
 def profile_member(running: Running, count: int, num_tokens: int) -> cProfile.Profile:
     """The gate's own work for so many sequences, without any transport."""
     name = running.lineup.gate
-    member = MemberConfig(path=str(running.lineup.paths[name]), name=name)
+    member = MemberConfig(path=str(running.lineup.paths[name]), name=name, num_threads=1)
     loader = MemberLoader(load_order(member, EngineConfig(), num_members=2))
     loader.load()
     union = running.ensemble.union

@@ -51,7 +51,9 @@ class Running:
         wrap: Callable[[Member], Member] | None = None,
     ) -> None:
         self.lineup = lineup
-        members = tuple(MemberConfig(path=str(p), name=n) for n, p in lineup.paths.items())
+        members = tuple(
+            MemberConfig(path=str(p), name=n, num_threads=1) for n, p in lineup.paths.items()
+        )
         config = Config(
             members=members, engine=settings, ray=RayConfig(enabled=cluster is not None)
         )

@@ -28,6 +28,8 @@ SURE = 0.0
 """A consensus cut that every draft is above, so that only first tokens are ensembled ..."""
 LEAST_SAFE_TOKENS = 64
 """... which in so many are under 2 per cent."""
+LONG_DRAFT = 32
+"""For a verifier that is much slower than the drafter."""
 BATCHES = (1, 4, 16)
 UNIONS = (32_000, 200_000)
 MODELS = "random Llamas of 15M and 110M parameters; ada and bora of the demo, 1M each"
@@ -44,6 +46,7 @@ class Ratios:
     threshold: float
     share: float
     safe: float
+    long: float
     safe_share: float
     many: float | None
 
@@ -59,6 +62,7 @@ class Ratios:
             "every step / generate of the slowest": self.every_step / max(self.alone.values()),
             "threshold / its bound": self.threshold / self.bound,
             "SAFE / generate of the drafter": self.safe / self.alone[self.gate],
+            f"SAFE, drafts of {LONG_DRAFT} / the same": self.long / self.alone[self.gate],
         }
         if self.many is not None:
             ratios[f"tokens/s of {NUM_CONCURRENT} / of one"] = self.every_step / self.many
@@ -77,6 +81,7 @@ class RatioBench:
         self._models = {name: Alone(path) for name, path in running.lineup.paths.items()}
         self._gated = ThresholdConfig(gate=running.lineup.gate, threshold=THRESHOLD)
         self._verified = SafeConfig(drafter=running.lineup.gate, consensus=SURE)
+        self._long = self._verified.model_copy(update={"max_tokens": LONG_DRAFT})
         self._shares: list[float] = []
         self._safe_shares: list[float] = []
 
@@ -84,7 +89,7 @@ class RatioBench:
         """Alternate `generate` of every member and the strategies."""
         measures = {name: self._generate(name) for name in self._models}
         measures |= {"every step": self._every_step(1), "threshold": self._threshold}
-        measures["safe"] = self._safe
+        measures |= {"safe": self._safe(self._verified), "long": self._safe(self._long)}
         if with_many:
             measures["many"] = self._every_step(NUM_CONCURRENT)
         found = medians(alternate(measures, rounds))
@@ -96,6 +101,7 @@ class RatioBench:
             threshold=found["threshold"],
             share=statistics.mean(self._shares[1:]),
             safe=found["safe"],
+            long=found["long"],
             safe_share=statistics.mean(self._safe_shares[1:]),
             many=found.get("many"),
         )
@@ -122,12 +128,16 @@ class RatioBench:
         self._shares.append(written.num_ensembled / written.num_tokens)
         return written.ms_per_token
 
-    def _safe(self, place: int) -> float:
-        self._running.use(self._verified)
-        num_tokens = max(self._num_tokens, LEAST_SAFE_TOKENS)
-        written = self._running.write(self._running.requests(500 + place, 1, num_tokens))
-        self._safe_shares.append(written.num_ensembled / written.num_tokens)
-        return written.ms_per_token
+    def _safe(self, strategy: SafeConfig) -> Any:
+        def measure(place: int) -> float:
+            self._running.use(strategy)
+            num_tokens = max(self._num_tokens, LEAST_SAFE_TOKENS)
+            texts = 300 + place + strategy.max_tokens
+            written = self._running.write(self._running.requests(texts, 1, num_tokens))
+            self._safe_shares.append(written.num_ensembled / written.num_tokens)
+            return written.ms_per_token
+
+        return measure
 
 
 @dataclass(frozen=True)
@@ -185,11 +195,13 @@ def show(found: Sequence[Ratios], splits: Mapping[str, Split], out: Path) -> Non
     ratios = {what: ratio for one in found for what, ratio in one.named().items()}
     rows = [
         (one.name, max(one.alone.values()), one.every_step, one.alone[one.gate], one.share)
-        + (one.bound, one.threshold, one.safe, one.safe_share)
+        + (one.bound, one.threshold, one.safe, one.long, one.safe_share)
         for one in found
     ]
     columns = ["ms a token", "generate, slowest", "every step", "generate, gate"]
-    show_table("Medians", [*columns, "ensembled", "bound", "threshold", "SAFE", "its share"], rows)
+    show_table(
+        "Medians", [*columns, "ensembled", "bound", "threshold", "SAFE", "long", "share"], rows
+    )
     show_table("Ratios", ["", "ratio"], list(ratios.items()))
     phases = list(next(iter(splits.values())).phases_ms)
     rows = [

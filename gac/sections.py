@@ -66,6 +66,7 @@ class MemberConfig(Section):
     revision: OptionalText = None
     trust_remote_code: Flag = False
     max_model_len: OptionalCount = None
+    num_threads: OptionalCount = None
 
 
 class SpeculationConfig(Section):

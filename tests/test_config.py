@@ -153,6 +153,7 @@ def test_defaults() -> None:
     )
     assert (ada.dtype, ada.device, ada.trust_remote_code) == ("auto", "auto", False)
     assert (ada.max_memory, ada.revision, ada.max_model_len) == (None, None, None)
+    assert ada.num_threads is None
 
 
 def test_config_is_frozen_and_picklable() -> None:
@@ -204,6 +205,7 @@ WRONG_MEMBER_VALUES = [
     ("num_gpus", "1", "'1'", "whole GPUs"),
     ("num_gpus", True, "true", "whole GPUs"),
     ("num_cpus", -0.5, "-0.5", "0 or more"),
+    ("num_threads", 0, "0", "at least 1"),
     ("max_memory", "24GiB", "'24GiB'", "a mapping of GPU indexes"),
     ("max_memory", {0: "24"}, "{0: '24'}", "GiB, MiB, KiB, GB, MB, KB"),
     ("max_memory", {0: 24}, "{0: 24}", "such as '24GiB'"),
@@ -652,6 +654,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "revision": st.sampled_from(["main", "1234567", "null", "1e5", "été"]),
         "trust_remote_code": st.booleans(),
         "max_model_len": st.integers(1, 10**6) | st.none(),
+        "num_threads": st.integers(1, 64) | st.none(),
     }
     members = [
         {"name": name, "weight": "org/x", **draw(st.fixed_dictionaries({}, optional=optional))}

@@ -25,8 +25,8 @@ float32 models, whose twin drafts, a third of all tokens by more than 1e-6, none
 class Mean:
     """What some rows combine to: `ids` int32 [U], each once, with bounds float64 [U].
 
-    It need not sum to 1.  A listed id's value lies from `low` to `high`, which are equal where
-    every row lists it; no other id has more than `bound`, all others together at most `rest`.
+    It need not sum to 1.  A listed id's value lies from `low` to `high`, which are one array where
+    every row lists every id; no other id has more than `bound`, all others together at most `rest`.
     """
 
     ids: NDArray[np.int32]
@@ -37,7 +37,7 @@ class Mean:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every value is known."""
+        """Whether every value is known: `high` is `low` itself."""
         return self.high is self.low
 
 

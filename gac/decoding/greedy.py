@@ -41,15 +41,15 @@ def _winner(
     votes = {row.member: _votes(row, shares[row.member], count) for row in rows}
     unlisted = {row.member: shares[row.member] * _bound(row, count) for row in rows}
     low: dict[int, float] = {}
-    known: dict[int, float] = {}  # what members that list the token could give to unlisted ones
+    spared: dict[int, float] = {}  # the bounds of members that list the token: they add no more
     for member in shares:  # in name order, as everywhere
         for token, vote in votes[member].items():
             low[token] = low.get(token, 0.0) + vote
-            known[token] = known.get(token, 0.0) + unlisted[member]
+            spared[token] = spared.get(token, 0.0) + unlisted[member]
     winner = max(low, key=low.__getitem__)
     bound = sum(unlisted.values())
     least = low.pop(winner)
-    rival = max((least + bound - known[token] for token, least in low.items()), default=0.0)
+    rival = max((least + bound - spared[token] for token, least in low.items()), default=0.0)
     if least <= max(rival, bound) * _SLACK:
         return None
     return _owned(winner, votes, unlisted)

@@ -59,6 +59,7 @@ def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> 
         revision=member.revision,
         trust_remote_code=member.trust_remote_code,
         max_model_len=member.max_model_len,
+        num_threads=member.num_threads or 0,
     )
     return LoadOrder(member.name, spec, num_members, engine.max_sequences, engine.kv_cache_tokens)
 
@@ -82,9 +83,10 @@ class MemberLoader:
         order = self._order
         try:
             # Counted where the model runs, which need not be where the server does.
-            threads = max(1, (os.cpu_count() or 1) // order.num_members)
-            spec = replace(order.spec, num_threads=threads)
+            share = max(1, (os.cpu_count() or 1) // order.num_members)
+            spec = replace(order.spec, num_threads=order.spec.num_threads or share)
             self._loaded = loaded = load_model(spec, self._report)
+            self._report("self-check", 0.0)
             default = order.max_sequences * min(loaded.max_length, DEFAULT_SEQUENCE_TOKENS)
             max_tokens = order.kv_cache_tokens or default
             self._runner = ModelRunner(

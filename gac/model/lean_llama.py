@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gac.model.kv_cache import RowCache
 from gac.model.masks import MaskPlan
-from gac.model.matrices import Matrix, joined, leave_file
+from gac.model.matrices import Matrix, joined
 from gac.model.packed import pack
 from gac.model.rotary import RotaryTable, turn
 
@@ -56,7 +56,8 @@ class LeanLlama:
 
     def __init__(self, model: Any, plan: MaskPlan) -> None:
         config, inner = model.config, model.model
-        leave_file(model)
+        if model.device.type == "cpu":
+            _leave_file(model)
         self._plan = plan
         self._epsilon: float = config.rms_norm_eps
         self._heads: int = config.num_attention_heads
@@ -147,6 +148,19 @@ class LeanLlama:
         if positions is None:
             positions = torch.arange(batch.start, batch.longest, device=batch.ids.device)[None]
         return dict(self._plan.by_kind(positions, batch.longest))
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _leave_file(model: nn.Module) -> None:
+    """Copy what is not joined: one parameter that is still mapped keeps a whole checkpoint mapped.
+
+    What is joined would then be in memory a second time.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.Linear):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.clone()
 
 
 def _by_row(heads: Tensor, batch: Pass) -> Tensor:

@@ -109,7 +109,9 @@ class Lister:
         if wanted.length in tables:
             self._memory.give_back(tables[wanted.length][1])
         tables[wanted.length] = (wanted.endless, table)
-        while self._memory.num_bytes > REMEMBERED_BYTES and len(self._kept) > 1:
+        # One row keeps its whole table: to forget all rows of a batch but one would free nothing.
+        most = max(REMEMBERED_BYTES, table.probs.untyped_storage().nbytes())
+        while self._memory.num_bytes > most and len(self._kept) > 1:
             self.forget([next(iter(self._kept))])
 
     def forget(self, sequences: Iterable[int]) -> None:

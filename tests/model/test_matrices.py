@@ -9,9 +9,9 @@ from torch import nn
 from gac.model import matrices
 from gac.model.matrices import joined
 
-LONG, FIRST, END = matrices._LONG, matrices._TURNED.start, matrices._TURNED.stop
-WIDE = matrices._SMALL // LONG
-"""So many outputs are enough for rows to be turned."""
+LONG, FIRST, END = matrices._LONG, matrices._COLUMN_ROWS.start, matrices._COLUMN_ROWS.stop
+WIDE = matrices._LARGE // LONG
+"""So many outputs are enough for rows to be laid out in columns."""
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
@@ -42,11 +42,11 @@ def test_product_is_that_of_every_layer(num_inputs, sizes, rows, bias, dtype) ->
     assert product.is_contiguous()
 
 
-@pytest.mark.parametrize(("num_inputs", "turns"), [(8, False), (LONG, True)])
-def test_parameters_are_views_of_the_matrix(num_inputs: int, turns: bool) -> None:
+@pytest.mark.parametrize(("num_inputs", "by_columns"), [(8, False), (LONG, True)])
+def test_parameters_are_views_of_the_matrix(num_inputs: int, by_columns: bool) -> None:
     linears = [nn.Linear(num_inputs, size) for size in (3, WIDE)]
     matrix = joined(linears)
     store = matrix.weight.untyped_storage().data_ptr()
     assert all(linear.weight.untyped_storage().data_ptr() == store for linear in linears)
-    assert matrix.turns == turns
+    assert matrix.by_columns == by_columns
     assert torch.equal(matrix.weight, torch.cat([linear.weight for linear in linears]))
