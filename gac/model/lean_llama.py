@@ -5,8 +5,9 @@ It computes what transformers computes; what it saves is the modules' Python, co
 weights read in an order that a CPU is slow at.  Knows rows of the cache, not sequences.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,13 @@ class Pass:
     longest: int
     wanted: Tensor | None
     """Flat places int64 [N] among the B*T whose logits are wanted; None for all."""
+
+
+class Store(Protocol):
+    """Where keys and values go, and where those before them are."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> Sequence[Tensor]:
+        """Store new keys and values [B, Hk, T, D]; give all that are read [B, Hk, length, D]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +103,36 @@ class LeanLlama:
 
     def __call__(self, batch: Pass, cache: RowCache) -> Tensor:
         """Logits [N, Vm]; mutates the cache, which is aimed at the rows of the pass."""
-        x = F.embedding(batch.ids.flatten(), self._embeddings)  # [B*T, hidden]
-        angles, masks = self._angles(batch), self._masks(batch)
+        x = self.hidden(batch.ids, self._angles(batch), self._masks(batch), cache)
+        return self.logits(x, batch.wanted)
+
+    def hidden(
+        self,
+        ids: Tensor,
+        angles: tuple[Tensor, Tensor],
+        masks: Mapping[str, Tensor | None],
+        store: Store,
+    ) -> Tensor:
+        """What the layers make of ids [B, T], [B*T, hidden]; mutates the store.
+
+        It can be recorded: nothing in it depends on what the tensors hold.
+        """
+        x = F.embedding(ids.flatten(), self._embeddings)  # [B*T, hidden]
         for layer in self._layers:
             normed = F.rms_norm(x, x.shape[-1:], layer.attention_norm, self._epsilon)
             queries, keys, values = self._heads_of(layer, normed, *angles)
-            keys, values = cache.update(
-                _by_row(keys, batch), _by_row(values, batch), layer.number
-            )  # [B, Hk, longest, D]
-            mixed = _attend(_by_row(queries, batch), keys, values, masks[layer.kind])
+            keys, values = store.update(_by_row(keys, ids), _by_row(values, ids), layer.number)
+            mixed = _attend(_by_row(queries, ids), keys, values, masks[layer.kind])
             x += layer.out(mixed)
             normed = F.rms_norm(x, x.shape[-1:], layer.feed_forward_norm, self._epsilon)
             gate, up = layer.gate_up(normed).chunk(2, -1)
             x += layer.down(F.silu(gate).mul_(up))
-        if batch.wanted is not None:
-            x = x[batch.wanted]
+        return x
+
+    def logits(self, x: Tensor, wanted: Tensor | None) -> Tensor:
+        """Logits [N, Vm] of what the layers gave [B*T, hidden], at the wanted places or at all."""
+        if wanted is not None:
+            x = x[wanted]
         return self._head(F.rms_norm(x, x.shape[-1:], self._norm, self._epsilon))
 
     def _heads_of(
@@ -124,10 +147,18 @@ class LeanLlama:
         turned = turn(turned, cos, sin)
         return turned[:, :heads], turned[:, heads:], values
 
+    def angles(self, positions: Tensor, stop: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [B*T, 1, D], copies, for positions [B, T] below `stop`."""
+        return self._rotary.at(positions.flatten(), stop)
+
+    def masks(self, positions: Tensor, length: int) -> dict[str, Tensor]:
+        """Additive masks [B, 1, T, length] by kind, for queries at positions [B, T]."""
+        return self._plan.by_kind(positions, length)
+
     def _angles(self, batch: Pass) -> tuple[Tensor, Tensor]:
         """Cosines and sines [B*T, 1, D], or [1, 1, D] where all positions are one."""
         if batch.positions is not None:
-            return self._rotary.at(batch.positions.flatten(), batch.longest)
+            return self.angles(batch.positions, batch.longest)
         num_rows, width = batch.ids.shape
         cos, sin = self._rotary.span(batch.start, batch.longest)
         if num_rows == 1 or width == 1:
@@ -147,7 +178,7 @@ class LeanLlama:
         positions = batch.positions
         if positions is None:
             positions = torch.arange(batch.start, batch.longest, device=batch.ids.device)[None]
-        return dict(self._plan.by_kind(positions, batch.longest))
+        return dict(self.masks(positions, batch.longest))
 
 
 @torch.inference_mode(False)
@@ -163,9 +194,9 @@ def _leave_file(model: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _by_row(heads: Tensor, batch: Pass) -> Tensor:
-    """Heads [B*T, H, D] as [B, H, T, D]."""
-    return heads.view(*batch.ids.shape, *heads.shape[1:]).transpose(1, 2)
+def _by_row(heads: Tensor, ids: Tensor) -> Tensor:
+    """Heads [B*T, H, D] of ids [B, T] as [B, H, T, D]."""
+    return heads.view(*ids.shape, *heads.shape[1:]).transpose(1, 2)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:

@@ -53,8 +53,9 @@ class MaskPlan:
     def _finish(self, visible: Tensor) -> Tensor:
         if not self.additive:
             return visible
-        hidden = torch.finfo(self.dtype).min
-        return torch.zeros((), dtype=self.dtype, device=visible.device).where(visible, hidden)
+        # Both on the device, as a number would be copied there, which a recorded pass may not do.
+        shown = torch.zeros((), dtype=self.dtype, device=visible.device)
+        return shown.where(visible, torch.full_like(shown, torch.finfo(self.dtype).min))
 
 
 def mask_plan(config: Any, dtype: torch.dtype) -> MaskPlan | None:
