@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gac.model.graphs import Graphs, Recorder
 from gac.model.kv_cache import Aim, RowCache
 from gac.model.lean_choice import choose_lean
-from gac.model.lean_llama import Pass
+from gac.model.lean_llama import LeanLlama, Pass
 from gac.model.loading import LoadedModel
 from gac.model.masks import mask_plan
 
@@ -51,9 +52,10 @@ class Forward:
     def __init__(self, loaded: LoadedModel) -> None:
         self.model = loaded.model
         self._device = loaded.device
+        self._name = loaded.name
         self.plan = mask_plan(loaded.model.config, loaded.dtype)
         taken = inspect.signature(loaded.model.forward).parameters
-        self._lean = choose_lean(loaded, self.plan)
+        self._lean: LeanLlama | Graphs | None = choose_lean(loaded, self.plan)
         self._takes_positions = "position_ids" in taken
         self._takes_wanted = "logits_to_keep" in taken and self._can_pick()
 
@@ -65,6 +67,12 @@ class Forward:
     def use_modules(self) -> None:
         """Have cached passes go through the model's modules from now on."""
         self._lean = None
+
+    def use_graphs(self, recorder: Recorder) -> Graphs:
+        """Have small lean passes go through graphs, which are off until they are switched on."""
+        assert isinstance(self._lean, LeanLlama)
+        graphs = self._lean = Graphs(self._lean, recorder, self._name)
+        return graphs
 
     def whole(self, ids: Sequence[int]) -> Tensor:
         """Logits [T, Vm] after every id, computed from nothing."""
@@ -96,7 +104,8 @@ class Forward:
         width, longest = max(len(c.ids) for c in chunks), max(stops)
         cache.aim(Aim(first, starts, stops, longest))
         ids = [
-            [*c.ids, *([0] * (width - len(c.ids)))] if len(c.ids) < width else c.ids for c in chunks
+            [*c.ids, *([c.ids[-1]] * (width - len(c.ids)))] if len(c.ids) < width else c.ids
+            for c in chunks
         ]
         even = len(chunks) == 1 or (min(starts) == max(starts) and min(stops) == longest)
         if self._lean is not None:

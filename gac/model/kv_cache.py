@@ -44,6 +44,8 @@ class RowCache(Cache):
         super().__init__(layers=[])
         self.rows = 0
         self.length = 0
+        self.stamp = object()
+        """Another one whenever tensors were allocated anew or freed."""
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
         self._aim = Aim(0, (0,), (0,), 0)
@@ -53,6 +55,15 @@ class RowCache(Cache):
         """All that is allocated."""
         yield from self._keys.values()
         yield from self._values.values()
+
+    def stored(self, layer: int) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer that was written before."""
+        return self._keys[layer], self._values[layer]
+
+    @property
+    def first(self) -> int:
+        """The first row of the pass."""
+        return self._aim.first
 
     def aim(self, aim: Aim) -> None:
         """Set what the next forward pass reads and writes."""
@@ -88,6 +99,7 @@ class RowCache(Cache):
         stored[index[0], :, index[1]] = source  # [N, heads, head_dim]
 
     def _allocate(self, like: Tensor) -> Tensor:
+        self.stamp = object()
         return like.new_zeros(self.rows, like.shape[1], self.length, like.shape[3])
 
     def rebuild(self, rows: int, length: int, order: Sequence[int], used: int) -> None:
@@ -105,6 +117,7 @@ class RowCache(Cache):
     def reset(self) -> None:
         """Free everything."""
         self.rows = self.length = 0
+        self.stamp = object()
         self._keys.clear()
         self._values.clear()
 
@@ -145,3 +158,24 @@ class RowCache(Cache):
     def get_max_length(self, layer_idx: int | None = None) -> int:
         """No maximum that the model should act on."""
         return -1
+
+
+class Window:
+    """Neighbouring rows of a cache, read up to one length and written where a tensor says.
+
+    Unlike an aim it holds no number that differs between passes of one shape.
+    """
+
+    def __init__(self, cache: RowCache, first: int, slots: Tensor, length: int) -> None:
+        """`slots` int64 [B, T] are read anew by every update."""
+        self._cache, self._slots, self._length = cache, slots, length
+        self._window = slice(first, first + len(slots))
+        rows = torch.arange(first, first + len(slots), device=slots.device)
+        self._rows = rows[:, None].repeat(1, slots.shape[1])
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> list[Tensor]:
+        """Store new keys and values [B, heads, T, D]; give views [B, heads, length, D]."""
+        stored = self._cache.stored(layer_idx)
+        for one, new in zip(stored, (key_states, value_states), strict=True):
+            one[self._rows, :, self._slots] = new.transpose(1, 2)  # [B, T, heads, D]
+        return [one[self._window, :, : self._length] for one in stored]

@@ -14,6 +14,8 @@ from torch import nn
 from gac.core import Extend
 from gac.errors import MemberError
 from gac.model.forward import CacheUse, Chunk, Forward
+from gac.model.graph_check import check_graphs
+from gac.model.graphs import recorder_for
 from gac.model.loading import LoadedModel, as_loaded
 from gac.model.masks import rope_switch
 from gac.model.prefixes import Prefixes
@@ -44,7 +46,10 @@ class ModelRunner:
         cache_use: CacheUse | None = None,
         forward: Forward | None = None,
     ) -> None:
-        """`cache_use` is found by a self-check of the model unless it is given."""
+        """`cache_use` is found by a self-check of the model unless it is given.
+
+        Graphs are used only where it is found.
+        """
         self._loaded = loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
         self._limits = Limits(loaded.max_length, max_tokens, loaded.num_ids)
         self._forward = forward = forward or Forward(loaded)
@@ -54,13 +59,22 @@ class ModelRunner:
         self._switch = rope_switch(loaded.model.config)
         self._prefixes = Prefixes(self._rows, self._sequences, self._switch)
         self._padding = _PADDING.get(loaded.device.type, max(_PADDING.values()))
-        self.cache_use = cache_use or choose_cache(
-            loaded,
-            forward,
-            lambda use: ModelRunner(
+        self.cache_use = cache_use or self._choose()
+
+    def _choose(self) -> CacheUse:
+        """The best use of the cache; has the forward pass use graphs where it may."""
+        loaded, forward = self._loaded, self._forward
+
+        def small(use: CacheUse) -> ModelRunner:
+            return ModelRunner(
                 loaded, max_tokens=256, max_sequences=4, cache_use=use, forward=forward
-            ),
-        )
+            )
+
+        use = choose_cache(loaded, forward, small)
+        recorder = recorder_for(loaded.device) if forward.is_lean else None
+        if recorder is not None:
+            check_graphs(loaded, forward.use_graphs(recorder), lambda: small(use))
+        return use
 
     @property
     def num_reused_ids(self) -> int:

@@ -48,9 +48,9 @@ def choose_cache(
         except Exception as reason:  # whatever a model does with a cache that it does not expect
             logger.info("%s cannot run %s: %r", loaded.name, use, reason)
             return False
-        if error > _tolerance(loaded):
+        if error > tolerance(loaded):
             logger.info("%s differs by %.1e when run %s", loaded.name, error, use)
-        return error <= _tolerance(loaded)
+        return error <= tolerance(loaded)
 
     is_batched = forward.plan is not None and is_exact(CacheUse.BATCHED)
     if forward.is_lean and not is_batched:
@@ -66,7 +66,8 @@ def choose_cache(
     return CacheUse.NONE
 
 
-def _tolerance(loaded: LoadedModel) -> float:
+def tolerance(loaded: LoadedModel) -> float:
+    """The largest error that rounding explains, as `error_of` measures it."""
     if loaded.is_quantized:
         return _QUANTIZED_TOLERANCE
     return _TOLERANCE.get(loaded.dtype, _HALF_TOLERANCE)
@@ -104,11 +105,11 @@ def _largest_error(
             items.append(Extend(sequence, kept, tuple(ids[kept:length]), positions))
             targets.append(expected[text][kept:length])
         for logits, target in zip(runner.extend(items), targets, strict=True):
-            worst = max(worst, _error(logits, target))
+            worst = max(worst, error_of(logits, target))
     return worst
 
 
-def _error(logits: Tensor, expected: Tensor) -> float:
+def error_of(logits: Tensor, expected: Tensor) -> float:
     """Root mean square of the difference relative to the spread of the expected; 0 if empty."""
     if not expected.numel():
         return 0.0
