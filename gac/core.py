@@ -83,6 +83,7 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     seed: int = 0
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One token from the combined distribution: greedy, or one seeded draw.
 
-The draw is by Gumbel-max with noise that is a pure function of (seed, position, bytes of the
-token), so that a seeded request gives the same text alone, in a busy batch and after a restart.
+The draw is by Gumbel-max with noise that is a pure function of (seed, choice, position, bytes of
+the token), so that a seeded request gives the same text alone, in a busy batch and after a restart.
 Ties go by token bytes, END first, never by union id.
 """
 
@@ -56,7 +56,8 @@ def _most_probable(mean: Mean, order: TokenOrder) -> int | None:
 
 def gumbel_noise(sampling: Sampling, position: int, hashes: Hashes) -> Floats:
     """Standard Gumbel noise for tokens with these hashes, float64 of the same shape."""
-    key = _mix_int(_mix_int(sampling.seed & _MASK))  # twice: seeds give the texts they always gave
+    key = _mix_int(sampling.seed & _MASK)
+    key = _mix_int(key ^ sampling.choice)
     key = _mix_int(key ^ position)
     bits = _mix(hashes ^ np.uint64(key))
     uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

@@ -95,14 +95,14 @@ def test_member_without_weight_is_asked_only_when_nobody_else_is_left() -> None:
     assert all(asked[-1] == "cleo" for asked, _ in written(weights, 6, silent))
 
 
-def test_draw_is_a_function_of_seed_position_and_names() -> None:
-    def orders(members=MEMBERS, seed=1):
-        sampling = Sampling(temperature=1.0, seed=seed)
+def test_draw_is_a_function_of_seed_choice_position_and_names() -> None:
+    def orders(members=MEMBERS, **changes):
+        sampling = Sampling(temperature=1.0, **{"seed": 1, **changes})
         return [MemberDraw(members, WEIGHTS, sampling).order(place) for place in range(200)]
 
     assert orders() == orders() == orders(members=MEMBERS[::-1])
     assert len({tuple(order) for order in orders()}) == 6
-    assert orders() != orders(seed=2)
+    assert orders() != orders(seed=2) and orders() != orders(choice=1)
 
 
 def test_one_member_alone_is_asked_every_step() -> None:

@@ -92,13 +92,17 @@ def test_draws_follow_the_tempered_distribution(temperature: float) -> None:
     assert chi_square < 23.5  # four degrees of freedom: chance of more is 1e-4, and the seed fixed
 
 
-def test_noise_is_gumbel_and_depends_on_seed_position_and_token() -> None:
+def test_noise_is_gumbel_and_depends_on_seed_choice_position_and_token() -> None:
     hashes = order_of(50_000).hashes
     noise = gumbel_noise(Sampling(seed=1), 0, hashes)
     assert abs(noise.mean() - 0.5772) < 0.03
     assert abs(noise.std() - np.pi / np.sqrt(6)) < 0.03
-    for seed, position in [(2, 0), (1, 1)]:
-        other = gumbel_noise(Sampling(seed=seed), position, hashes)
+    for changed, position in [
+        (Sampling(seed=2), 0),
+        (Sampling(seed=1, choice=1), 0),
+        (Sampling(seed=1), 1),
+    ]:
+        other = gumbel_noise(changed, position, hashes)
         assert abs(np.corrcoef(noise, other)[0, 1]) < 0.03
     assert np.array_equal(noise[7:8], gumbel_noise(Sampling(seed=1), 0, hashes[7:8]))
 

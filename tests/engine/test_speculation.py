@@ -206,7 +206,7 @@ def test_drafts_are_scored_up_to_the_context_limit_of_who_spells_them_longer(max
     assert texts[0].finish.reason is FinishReason.LENGTH
 
 
-@pytest.mark.parametrize("sampling", [SAMPLED, Sampling(temperature=1.3, seed=2)])
+@pytest.mark.parametrize("sampling", [SAMPLED, Sampling(temperature=1.3, seed=2, choice=1)])
 def test_drafter_draws_with_the_noise_of_the_place(sampling: Sampling) -> None:
     """Its twin's picks are its own, every one."""
     fakes = fake_ensemble(**TWINS)

@@ -114,9 +114,9 @@ class Oracle:
 
 
 def noise_of(sampling: Sampling, position: int, token: bytes) -> float:
-    """Gumbel noise, written anew: SplitMix64 of the seed, again, and with the position."""
+    """Gumbel noise, written anew: seed, choice and position go through SplitMix64 one by one."""
     key = 0
-    for value in (sampling.seed, 0, position):
+    for value in (sampling.seed, sampling.choice, position):
         key = _mixed(((key ^ value) + 0x9E3779B97F4A7C15) & _MASK)
     digest = hashlib.blake2b(token, digest_size=8).digest()
     uniform = ((_mixed(int.from_bytes(digest, "little") ^ key) >> 11) + 0.5) * 2.0**-53
