@@ -154,8 +154,8 @@ class _Met:
 class Graphs:
     """The lean forward pass, through graphs where a pass is small and its shape comes again.
 
-    Called as the lean one is.  Where a graph fails, the lean pass takes its place, then and ever
-    after.
+    Called as the lean one is.  Where the device or torch refuses a graph (RuntimeError), the lean
+    pass takes its place, then and ever after; a defect of ours is not hidden so.
     """
 
     def __init__(self, lean: LeanLlama, recorder: Recorder, name: str) -> None:
@@ -175,7 +175,7 @@ class Graphs:
         if self.is_on:
             try:
                 hidden = self._hidden(batch, cache)
-            except Exception as reason:  # an operation that cannot be recorded, or no memory
+            except RuntimeError as reason:  # an operation that cannot be recorded, or no memory
                 self.switch_off(f"one failed with {reason!r}")
         if hidden is None:
             return self.lean(batch, cache)
