@@ -33,10 +33,10 @@ check: setup
 CORE := tests/decoding tests/engine tests/equalities tests/vocabulary
 
 test-core:
-	$(ENV) $(BIN)/python -m pytest -q $(CORE)
+	$(ENV) $(BIN)/python -m pytest -q --hypothesis-profile=thorough $(CORE)
 
 test-rest:
-	$(ENV) $(BIN)/python -m pytest -q tests $(CORE:%=--ignore %) --ignore tests/test_architecture.py
+	$(ENV) $(BIN)/python -m pytest -q --hypothesis-profile=thorough tests $(CORE:%=--ignore %) --ignore tests/test_architecture.py
 
 bench: setup
 	$(ENV) $(BIN)/python -m benchmarks

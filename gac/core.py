@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from gac.methods import StrategyConfig
+from gac.config.methods import StrategyConfig
 from gac.trace import TokenTrace
 
 END = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server_process import ROOT, ServerProcess, demo_config
+from tests.support.server_process import ROOT, ServerProcess, demo_config
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,13 +22,17 @@ from gac.config import (
     ThresholdConfig,
     describe,
     load_config,
-    parse_config,
     parse_strategy,
     resolve_path,
 )
 from gac.errors import ConfigError
-
-HERE = Path("/nowhere")
+from tests.support.configs import (
+    HERE,
+    member,
+    one,
+    parse,
+    two,
+)
 
 README_YAML = """
 NORM_TYPE_API_SERVER: 'average' # 'average' or 'score'
@@ -52,23 +56,6 @@ CONFIG_API_SERVER:
     priority: 'supportive' # 'primary' or 'supportive'
     quantization: 'none' # 'none'/'8bit'/'4bit'
 """
-
-
-def member(name: str, **keys: Any) -> dict[str, Any]:
-    return {"weight": f"org/{name}", "name": name, **keys}
-
-
-def two(**keys: Any) -> dict[str, Any]:
-    """A configuration of two supportive members with these top-level keys."""
-    return {"CONFIG_API_SERVER": [member("ada"), member("bora")], **keys}
-
-
-def one(**keys: Any) -> dict[Any, Any]:
-    return {"CONFIG_API_SERVER": [member("ada", **keys)]}
-
-
-def parse(data: object) -> Config:
-    return parse_config(data, "c.yaml", HERE)
 
 
 def errors(data: object) -> list[str]:

@@ -14,7 +14,7 @@ from gac.config import (
     UniteConfig,
     describe,
 )
-from tests.test_config import parse, two
+from tests.support.configs import parse, two
 
 
 def test_aggregation_is_a_name_or_an_object() -> None:

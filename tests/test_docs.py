@@ -19,7 +19,7 @@ from gac.config import (
     ThresholdConfig,
     UniteConfig,
 )
-from gac.config_methods import AGGREGATIONS, STRATEGIES
+from gac.config.parse_methods import AGGREGATIONS, STRATEGIES
 from gac.server.schemas import GenerateAnswer, GenerateBody
 
 ROOT = Path(__file__).parents[1]

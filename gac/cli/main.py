@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gac.config import Config, load_config
-from gac.config_devices import check_devices
+from gac.config.devices import check_devices
 from gac.errors import ConfigError, GacError
 
 REPLAY = "replay"

@@ -20,7 +20,7 @@ from gac.config import (
     parse_aggregation,
     parse_strategy,
 )
-from gac.config_errors import show
+from gac.config.explain import show
 from gac.core import Sampling
 from gac.decoding.strategies import leader_of
 from gac.errors import ConfigError, RequestError

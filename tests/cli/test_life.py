@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.client import Answer, generate, get, one
-from tests.fake_service import until
-from tests.server_process import ServerProcess, demo_config
+from tests.support.client import Answer, generate, get, one
+from tests.support.fake_service import until
+from tests.support.server_process import ServerProcess, demo_config
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import pytest
 from gac.cli.main import main
 from gac.cli.serve import listen
 from gac.config import ServerConfig, load_config
-from gac.config_devices import check_devices
+from gac.config.devices import check_devices
 from gac.errors import ConfigError
-from tests.server_process import ROOT, ServerProcess, demo_config
+from tests.support.server_process import ROOT, ServerProcess, demo_config
 
 ADA = ROOT / "demo" / "models" / "ada"
 IN_PROCESS = {"enabled": False}

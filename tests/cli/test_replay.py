@@ -11,9 +11,9 @@ import pytest
 from gac.cli.main import main
 from gac.config import load_config
 from gac.engine.service import Service
-from tests.client import generate, one
-from tests.fake_service import serving
-from tests.server_process import demo_config
+from tests.support.client import generate, one
+from tests.support.fake_service import serving
+from tests.support.server_process import demo_config
 
 ASKED = one("What is the capital of Norway?", max_new_tokens=16, apply_chat_template=True)
 

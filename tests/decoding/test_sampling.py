@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -13,9 +13,10 @@ from gac.decoding.combine import Mean, combine, owners
 from gac.decoding.decide import Decider
 from gac.decoding.sampling import gumbel_noise, pick_token
 from gac.decoding.support import TokenOrder, support_of
+from tests.support.examples import examples
 
 SIZE = 12
-SETTINGS = settings(max_examples=200, deadline=None, derandomize=True)
+SETTINGS = examples(200)
 
 
 def order_of(size: int = SIZE, seed: int = 0) -> TokenOrder:

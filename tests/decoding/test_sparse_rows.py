@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gac.config import (
@@ -24,9 +24,10 @@ from gac.decoding.sampling import pick_token
 from gac.decoding.strategies import StrategyMaker
 from gac.decoding.support import TokenOrder
 from gac.engine.completion import complete
+from tests.support.examples import examples
 
 SIZE = 40
-SETTINGS = settings(max_examples=500, deadline=None, derandomize=True)
+SETTINGS = examples(500)
 LEVELS = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0, 40.0])
 
 

@@ -5,8 +5,8 @@ import pytest
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import GenerateRequest
 from gac.decoding.strategies import StrategyMaker
-from tests.collect import Running, Written
-from tests.fakes import (
+from tests.support.collect import Running, Written
+from tests.support.fakes import (
     EagerSpeculation,
     FakeEnsemble,
     byte_level_definition,

@@ -6,7 +6,7 @@ import pytest
 from gac.core import Answer, Draft, Entries, Prompt, Sampling
 from gac.engine.known import Known
 from gac.vocabulary.retokenize import MemberContext
-from tests.fakes import byte_level_definition, fake_vocabulary
+from tests.support.fakes import byte_level_definition, fake_vocabulary
 
 A, B, C = b"abc"
 

@@ -22,8 +22,8 @@ from gac.errors import (
     MemberLost,
     RequestError,
 )
-from tests.collect import Running, Scripted
-from tests.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for
+from tests.support.collect import Running, Scripted
+from tests.support.fakes import FakeEnsemble, byte_level_definition, fake_ensemble, prompt_for
 
 EVERY_STEP = StrategyMaker(EveryStepConfig())
 

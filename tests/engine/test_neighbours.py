@@ -5,155 +5,45 @@ what must be written in any company.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.config import (
-    CoreConfig,
-    EntropyConfig,
-    EveryStepConfig,
-    GeometricConfig,
-    MinConfig,
-    MixtureConfig,
-    ReplaceConfig,
-    SafeConfig,
     ThresholdConfig,
-    UniteConfig,
 )
-from gac.core import FinishReason, GenerateRequest, Sampling
+from gac.core import FinishReason, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running, Written
-from tests.fakes import (
+from tests.support.collect import Running
+from tests.support.examples import examples
+from tests.support.fakes import (
     EagerSpeculation,
-    FakeEnsemble,
-    byte_level_definition,
     fake_ensemble,
-    prompt_for,
-    unigram_definition,
+)
+from tests.support.trios import (
+    AGGREGATED,
+    DEFINITIONS,
+    DRAFTED,
+    EVERY_STEP,
+    GATED,
+    GUARDED,
+    LONG,
+    REPLACED,
+    SPECS,
+    STRATEGIES,
+    TRIOS,
+    VERIFIED,
+    alone,
+    members,
+    request_of,
+    said,
 )
 
-DEFINITIONS = {
-    "ada": byte_level_definition([" the", " cat", "he", "at", "é"]),
-    "bora": unigram_definition([*"abcdefghijklmnopqrstuvwxyz", " the", " cat", "ca", "é"]),
-    "cleo": byte_level_definition(["th", " c", "cat", "\n\n"]),
-}
-EVERY_STEP = EveryStepConfig()
-GATED = ThresholdConfig(gate="bora", threshold=0.25)
-REPLACED = ThresholdConfig(gate="ada", threshold=0.25, below="replace")
-AGGREGATED = [
-    EveryStepConfig(aggregation=GeometricConfig()),
-    EveryStepConfig(aggregation=MinConfig()),
-    EveryStepConfig(aggregation=UniteConfig()),
-    EveryStepConfig(aggregation=EntropyConfig()),
-    EveryStepConfig(aggregation=ReplaceConfig(by="cleo")),
-    ThresholdConfig(gate="bora", threshold=0.25, aggregation=CoreConfig()),
-    MixtureConfig(),
-]
-VERIFIED = [
-    SafeConfig(drafter="ada"),
-    SafeConfig(drafter="bora", max_tokens=3, extra_gate=0.6, sharpen="prefix_merge"),
-    SafeConfig(drafter="cleo", sharpen="geometric", aggregation=UniteConfig()),
-]
-GUARDED = EveryStepConfig(aggregation=GeometricConfig(), conflict_guard="ada")
-"""For greedy requests."""
-STRATEGIES = st.sampled_from([EVERY_STEP, GATED, REPLACED, *AGGREGATED, *VERIFIED])
-ALL_ENTRIES = 100_000
 
-
-@dataclass(frozen=True)
-class Trio:
-    """Three members: their tokenizers, and how much they have in common."""
-
-    definitions: Mapping[str, str]
-    seeds: Mapping[str, int] | None = None
-    wobbles: Mapping[str, float] = field(default_factory=dict)
-    weights: Mapping[str, float] | None = None
-
-    def members(self, **changes: object) -> FakeEnsemble:
-        return fake_ensemble(
-            self.definitions,
-            leading=[name for name in self.definitions if name == "bora"],
-            seeds=self.seeds,
-            wobbles=self.wobbles,
-            **{"end_bias": 3.0, "weights": self.weights, **changes},
-        )
-
-
-SAME_SEED = dict.fromkeys(DEFINITIONS, 5)
-TWINS = Trio(dict.fromkeys(DEFINITIONS, DEFINITIONS["bora"]), SAME_SEED)
-TRIOS = {
-    "unrelated": Trio(DEFINITIONS),
-    "twins": TWINS,
-    "near twins": replace(TWINS, wobbles={"ada": 0.7, "cleo": 0.4}),
-    "one decides": Trio(DEFINITIONS, weights={"ada": 0.05, "bora": 0.05, "cleo": 0.9}),
-    "one abstains": Trio(
-        {**DEFINITIONS, "ada": byte_level_definition([" the", "cat"], missing=bytes(range(48, 80)))}
-    ),
-}
-SPECS = st.fixed_dictionaries(
-    {
-        "prompt": st.text("the cat\n", min_size=1, max_size=60),
-        "lead": st.booleans(),
-        "max_new_tokens": st.integers(1, 24),
-        "stop": st.sampled_from([(), ("e",), ("th", "\n"), ("zz",)]),
-        "ignore_eos": st.booleans(),
-        "sampling": st.builds(
-            Sampling, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 9)
-        ),
-    }
-)
-DRAFTED = st.fixed_dictionaries(
-    {
-        "prompt": st.text("the cat\n", min_size=1, max_size=30),
-        "lead": st.booleans(),
-        "max_new_tokens": st.integers(1, 24),
-        "max_length": st.sampled_from([None, None, 40, 60]),
-        "min_new_tokens": st.sampled_from([0, 3, 9]),
-        "stop": st.sampled_from([(), (), ("e",), ("th", "\n")]),
-        "ignore_eos": st.booleans(),
-        "without": st.sampled_from([None, None, None, *DEFINITIONS]),
-        "sampling": st.builds(
-            Sampling,
-            temperature=st.sampled_from([0.0, 0.0, 0.6, 1.0, 1.7]),
-            top_k=st.sampled_from([0, 0, 3, 50]),
-            top_p=st.sampled_from([1.0, 1.0, 0.7]),
-            min_p=st.sampled_from([0.0, 0.0, 0.1]),
-            seed=st.integers(0, 9),
-        ),
-    }
-)
-LONG = {"prompt": "the cat", "lead": False, "max_new_tokens": 24, "ignore_eos": True}
-
-
-def members(**changes: object) -> FakeEnsemble:
-    return TRIOS["unrelated"].members(**changes)
-
-
-def request_of(fakes: FakeEnsemble, spec: dict, request_id: str) -> GenerateRequest:
-    rest = {k: value for k, value in spec.items() if k not in ("prompt", "lead", "without")}
-    prompts = prompt_for(fakes, spec["prompt"], spec["lead"])
-    prompts.pop(spec.get("without"), None)
-    return GenerateRequest(request_id=request_id, prompts=prompts, **rest)
-
-
-def alone(spec: dict, strategy, trio: Trio = TRIOS["unrelated"], **changes: object) -> Written:
-    fakes = trio.members(row_size=ALL_ENTRIES, **changes)
-    with Running(fakes.ensemble, StrategyMaker(strategy)) as running:
-        [written] = running.write([request_of(fakes, spec, "alone")])
-    fakes.close()
-    return written
-
-
-def said(written: Written) -> tuple[list[bytes], str, FinishReason]:
-    return written.token_bytes, written.text, written.finish.reason
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 @given(
     specs=st.lists(SPECS, min_size=2, max_size=8),
     strategy=STRATEGIES,
@@ -205,7 +95,7 @@ CROWDED_SAFE = {**CROWDED, "strategy": VERIFIED[0], "kv_tokens": 150}
 """Six texts where members have room for three: some are evicted while others are drafted."""
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @example(trio="twins", **CROWDED)
 @example(trio="one abstains", **CROWDED)
 @example(trio="near twins", **CROWDED_SAFE)
@@ -287,7 +177,7 @@ def test_sequences_are_evicted_and_come_back() -> None:
     assert {one.text for one in written} == {alone(LONG, EVERY_STEP).text}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 @given(
     specs=st.lists(SPECS, min_size=4, max_size=8),
     strategies=st.lists(
@@ -328,7 +218,7 @@ def test_requests_of_all_strategies_share_batches(specs, strategies, weights, ab
             assert said(one) == said(other)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@examples(30)
 @given(spec=SPECS, strategy=STRATEGIES, order=st.permutations(list(DEFINITIONS)))
 def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     seeds = {name: place for place, name in enumerate(DEFINITIONS)}
@@ -341,7 +231,7 @@ def test_members_permuted_write_the_same_text(spec, strategy, order) -> None:
     assert said(written) == said(alone(spec, strategy))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15)
 @given(spec=SPECS)
 def test_threshold_one_is_every_step_and_zero_is_the_gate(spec) -> None:
     def write(strategy, names=tuple(DEFINITIONS)):
@@ -358,7 +248,7 @@ def test_threshold_one_is_every_step_and_zero_is_the_gate(spec) -> None:
     assert write(ThresholdConfig(gate="cleo", threshold=0.0)) == gate_alone
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15)
 @given(spec=SPECS)
 def test_a_model_with_its_twin_is_the_model(spec) -> None:
     twins = dict.fromkeys(("one", "two"), DEFINITIONS["bora"])
@@ -372,7 +262,7 @@ def test_a_model_with_its_twin_is_the_model(spec) -> None:
     assert texts[0] == texts[1]
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15)
 @given(spec=SPECS)
 def test_weights_one_and_zero_are_the_first_member_alone(spec) -> None:
     fakes = members()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import ErrorEvent
@@ -16,9 +16,12 @@ from gac.engine.restart import MAX_RESTARTS
 from gac.engine.service import Service, State
 from gac.engine.startup import Started
 from gac.errors import MemberError
-from tests.client import Answer, generate, get, one
-from tests.collect import Written
-from tests.engine.test_neighbours import (
+from tests.support.client import Answer, generate, get, one
+from tests.support.collect import Written
+from tests.support.examples import examples
+from tests.support.fake_service import fake_config, fakes_for, serving, until
+from tests.support.mortal import Lives, MortalMember, MortalSeedling
+from tests.support.trios import (
     EVERY_STEP,
     SPECS,
     STRATEGIES,
@@ -27,9 +30,7 @@ from tests.engine.test_neighbours import (
     request_of,
     said,
 )
-from tests.engine.test_neighbours import LONG as SPEC
-from tests.fake_service import fake_config, fakes_for, serving, until
-from tests.mortal import Lives, MortalMember, MortalSeedling
+from tests.support.trios import LONG as SPEC
 
 ENDS = st.sampled_from(["dies when asked", "dies at work", "hangs and answers too late"])
 
@@ -43,7 +44,7 @@ def doom(lives: Lives, member: MortalMember, end: str) -> None:
         member.hang()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 @given(
     specs=st.lists(SPECS, min_size=1, max_size=5),
     strategy=STRATEGIES,

@@ -5,22 +5,24 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, SafeConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running, Written
-from tests.engine.test_against_reference import (
+from tests.support.collect import Running, Written
+from tests.support.drawn import (
     DEFINITIONS,
+    SAFES,
     SAMPLINGS,
     drawn_ensemble,
     reference_members,
     reference_noise,
 )
-from tests.fakes import (
+from tests.support.examples import examples
+from tests.support.fakes import (
     FakeEnsemble,
     HashRunner,
     byte_level_definition,
@@ -28,18 +30,10 @@ from tests.fakes import (
     prompt_for,
     unigram_definition,
 )
-from tests.reference_safe import Safe
+from tests.support.reference_safe import Safe
 
 EVERY_STEP = EveryStepConfig()
 SAFE = SafeConfig(drafter="m0")
-CONFIGS = st.builds(
-    SafeConfig,
-    drafter=st.just("m0"),
-    max_tokens=st.sampled_from([1, 2, 5, 8]),
-    consensus=st.sampled_from([0.0, 0.2, 0.5, 0.5, 1.0]),
-    extra_gate=st.sampled_from([1.0, 1.0, 0.4]),
-    sharpen=st.sampled_from(["none", "prefix_merge", "geometric"]),
-)
 
 
 def write(fakes: FakeEnsemble, config: object, request: GenerateRequest) -> Written:
@@ -69,7 +63,7 @@ TORN_APART = {
 """The drafter writes by letters what the other has in pieces of three and more."""
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @example(**TORN_APART)
 @example(**{**TORN_APART, "sampling": Sampling(temperature=1.0, seed=4)})
 @example(
@@ -82,7 +76,7 @@ TORN_APART = {
 @example(**{**TORN_APART, "fond": 0.0, "definitions": [FEW_BYTES, LONG_WORDS]})
 @given(
     definitions=st.lists(DEFINITIONS, min_size=2, max_size=3),
-    config=CONFIGS,
+    config=SAFES,
     sampling=st.one_of(st.just(Sampling()), st.just(Sampling()), SAMPLINGS),
     rule=st.sampled_from(["canonical", "append"]),
     lead=st.booleans(),

@@ -13,8 +13,8 @@ from gac.decoding.strategies import StrategyMaker
 from gac.engine.ensemble import CPU_CATCH_UP_IDS, CPU_PREFILL_IDS
 from gac.engine.limits import EngineLimits
 from gac.engine.scheduler import DECODE_IDS
-from tests.collect import Running, Written
-from tests.fakes import (
+from tests.support.collect import Running, Written
+from tests.support.fakes import (
     EagerSpeculation,
     FakeEnsemble,
     byte_level_definition,

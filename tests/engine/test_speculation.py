@@ -16,8 +16,8 @@ from gac.decoding.strategies import StrategyMaker
 from gac.engine.speculation import Speculation, drafts_for, speculation_for
 from gac.model import listing
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running, Scripted, Written
-from tests.fakes import (
+from tests.support.collect import Running, Scripted, Written
+from tests.support.fakes import (
     EagerSpeculation,
     FakeEnsemble,
     HashRunner,

@@ -11,7 +11,7 @@ from gac.engine.startup import Started, bring_up, start_ensemble
 from gac.errors import MemberError
 from gac.members.loader import Seat
 from gac.members.member import Member, MemberFacts
-from tests.fake_service import fake_config, fakes_for
+from tests.support.fake_service import fake_config, fakes_for
 
 
 class Clock:

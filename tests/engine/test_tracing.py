@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import product
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
@@ -14,20 +14,21 @@ from gac.decoding.flow import Commit, Query
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from gac.trace import Outcome, TokenTrace, Why
-from tests import reference
-from tests.collect import Running, Scripted, Written
-from tests.engine.test_against_reference import (
+from tests.support import reference
+from tests.support.collect import Running, Scripted, Written
+from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
     METHODS,
+    SAFES,
     SAMPLINGS,
     STRATEGIES,
     drawn_ensemble,
     reference_members,
 )
-from tests.engine.test_safe import CONFIGS
-from tests.fakes import EagerSpeculation, byte_level_definition, fake_ensemble, prompt_for
-from tests.reference_aggregations import core
+from tests.support.examples import examples
+from tests.support.fakes import EagerSpeculation, byte_level_definition, fake_ensemble, prompt_for
+from tests.support.reference_aggregations import core
 
 TRACED = 5
 NEAR = 2e-6
@@ -225,7 +226,7 @@ def check_safe(case: Case, event: TokenEvent, trace: TokenTrace) -> None:
 
 DRAWN = {
     "definitions": st.lists(DEFINITIONS, min_size=1, max_size=3),
-    "strategy": st.one_of(STRATEGIES, CONFIGS),
+    "strategy": st.one_of(STRATEGIES, SAFES),
     "method": st.sampled_from(["arithmetic", *METHODS]),
     "guard": GUARDS,
     "sampling": st.one_of(st.just(Sampling()), SAMPLINGS),
@@ -249,7 +250,7 @@ GATED = ThresholdConfig(gate="m0", threshold=0.3)
 def test_trace_is_what_the_equations_say_and_changes_nothing() -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=40, deadline=None, derandomize=True)
+    @examples(40)
     @example(**BASE)
     @example(**{**BASE, "near": False, "sharpness": 5.0})
     @example(**{**BASE, "near": False, "definitions": [SHORT, LONG]})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.equalities.oracle import COMPARED, TIES
+from tests.support.oracle import COMPARED, TIES
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

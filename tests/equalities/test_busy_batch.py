@@ -13,16 +13,16 @@ from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 from gac.core import Extend, FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.limits import EngineLimits
-from tests.collect import Running, Written
-from tests.equalities.oracle import Oracle, check_text, tokens_of
-from tests.fakes import (
+from tests.support.collect import Running, Written
+from tests.support.fakes import (
     EagerSpeculation,
     HashRunner,
     byte_level_definition,
     fake_ensemble,
     prompt_for,
 )
-from tests.real_members import DEMO, RealModel, real_ensemble, real_model
+from tests.support.oracle import Oracle, check_text, tokens_of
+from tests.support.real_members import DEMO, RealModel, real_ensemble, real_model
 
 RANDOM_TRIO = ("llama", "gram-sliding", "gpt2")
 TRIOS = [RANDOM_TRIO, *([DEMO] if len(DEMO) == 3 else [])]

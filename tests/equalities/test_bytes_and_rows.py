@@ -21,10 +21,10 @@ from gac.errors import GacError
 from gac.members.member import Member, MemberFacts, Reply
 from gac.model.runner import CacheUse
 from gac.vocabulary.retokenize import MemberContext
-from tests import reference
-from tests.collect import Written
-from tests.fakes import EagerSpeculation
-from tests.real_members import DEMO, RANDOM, real_ensemble, real_model
+from tests.support import reference
+from tests.support.collect import Written
+from tests.support.fakes import EagerSpeculation
+from tests.support.real_members import DEMO, RANDOM, real_ensemble, real_model
 
 TRIOS = [("llama", "gram-sliding", "gpt2"), ("gram", "neox", "mistral")]
 TRIOS += [DEMO] if len(DEMO) == 3 else []

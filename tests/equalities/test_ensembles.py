@@ -4,17 +4,18 @@ Whether rows are short, and whether a member drafts, does not matter.
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running
-from tests.equalities.oracle import Oracle, check_text, tokens_of
-from tests.fakes import EagerSpeculation
-from tests.real_members import DEMO, RANDOM, TRAINED, real_ensemble, real_model
+from tests.support.collect import Running
+from tests.support.examples import examples
+from tests.support.fakes import EagerSpeculation
+from tests.support.oracle import Oracle, check_text, tokens_of
+from tests.support.real_members import DEMO, RANDOM, TRAINED, real_ensemble, real_model
 
 RANDOM_TEXTS = ("the cat", " sat on", "é 日本 12\n\n", "team of the cats, and a 👍")
 TRAINED_TEXTS = ("Once upon a time", "What is the capital of France?", "hello, how are you?", "3 +")
@@ -83,21 +84,21 @@ def cases(pool: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, st.SearchS
     }
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@examples(40)
 @given(**cases(RANDOM, RANDOM_TEXTS))
 def test_random_models_write_what_the_reference_writes(**case) -> None:
     check(**case)
 
 
 @pytest.mark.skipif(len(DEMO) < 2, reason="fewer than two of the demonstration models are here")
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@examples(25)
 @given(**cases(DEMO, TRAINED_TEXTS))
 def test_demo_models_write_what_the_reference_writes(**case) -> None:
     check(**case)
 
 
 @pytest.mark.skipif(len(TRAINED) == len(DEMO), reason="the shared models are not on this machine")
-@settings(max_examples=14, deadline=None, derandomize=True, database=None)
+@examples(14)
 @given(**cases((*TRAINED, "gram", "llama"), TRAINED_TEXTS))
 def test_models_of_all_origins_write_what_the_reference_writes(**case) -> None:
     check(**case)

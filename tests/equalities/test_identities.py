@@ -13,11 +13,11 @@ from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
 from gac.core import GenerateRequest, Prompt, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
-from tests.collect import Running, Written
-from tests.equalities.oracle import Oracle, tokens_of
-from tests.equalities.seed_texts import seed_texts
-from tests.fakes import EagerSpeculation
-from tests.real_members import DEMO, ROOT, TRAINED, RealModel, real_ensemble, real_model
+from tests.support.collect import Running, Written
+from tests.support.fakes import EagerSpeculation
+from tests.support.oracle import Oracle, tokens_of
+from tests.support.real_members import DEMO, ROOT, TRAINED, RealModel, real_ensemble, real_model
+from tests.support.seed_texts import seed_texts
 
 EVERY_STEP = EveryStepConfig()
 TRIOS = [("llama", "gram-sliding", "gpt2"), *([DEMO] if len(DEMO) == 3 else [])]
@@ -215,7 +215,7 @@ def test_hash_seeds_change_nothing() -> None:
     """Neither of two other processes' seeds, nor this one's."""
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.equalities.seed_texts"],
+            [sys.executable, "-m", "tests.support.seed_texts"],
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

@@ -11,9 +11,9 @@ from gac.core import FinishReason, GenerateRequest, Prompt
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.prompts import check_room
 from gac.errors import RequestError
-from tests.collect import Running, Written
-from tests.equalities.oracle import END, Oracle, check_text, tokens_of
-from tests.real_members import (
+from tests.support.collect import Running, Written
+from tests.support.oracle import END, Oracle, check_text, tokens_of
+from tests.support.real_members import (
     DEFINITIONS,
     TRAINED,
     RealModel,

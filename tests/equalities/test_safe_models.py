@@ -5,10 +5,10 @@ import pytest
 from gac.config import SafeConfig
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
-from tests.collect import Running
-from tests.equalities.oracle import END, Oracle, check_text, noise_of, tokens_of
-from tests.real_members import DEMO, real_ensemble, real_model
-from tests.reference_safe import Safe
+from tests.support.collect import Running
+from tests.support.oracle import END, Oracle, check_text, noise_of, tokens_of
+from tests.support.real_members import DEMO, real_ensemble, real_model
+from tests.support.reference_safe import Safe
 
 TEXTS = ("Please tell me a story about a fox.", "What is the capital of France?", "3 + 4 is")
 CONFIGS = {

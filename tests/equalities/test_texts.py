@@ -12,10 +12,10 @@ from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.token_bytes import Family
-from tests.collect import Running, Written
-from tests.equalities.oracle import check_text
-from tests.fakes import EagerSpeculation
-from tests.real_members import DEMO, real_ensemble, real_model
+from tests.support.collect import Running, Written
+from tests.support.fakes import EagerSpeculation
+from tests.support.oracle import check_text
+from tests.support.real_members import DEMO, real_ensemble, real_model
 
 EVERY_STEP = EveryStepConfig()
 RANDOM_TRIO = ("llama", "gram-sliding", "gpt2")

@@ -10,7 +10,7 @@ from gac.core import END, Answer, Draft, Extend, Sampling
 from gac.errors import MemberError
 from gac.members.host import MemberHost
 from gac.vocabulary.union import build_union
-from tests.fakes import (
+from tests.support.fakes import (
     HashRunner,
     byte_level_definition,
     fake_host,

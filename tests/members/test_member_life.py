@@ -25,9 +25,9 @@ from gac.errors import MemberLost
 from gac.members import ray_actor
 from gac.members.loader import load_order
 from gac.members.placement import RayCluster
-from tests.client import Answer, generate, get, one
-from tests.fake_service import serving, until
-from tests.server_process import demo_config
+from tests.support.client import Answer, generate, get, one
+from tests.support.fake_service import serving, until
+from tests.support.server_process import demo_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

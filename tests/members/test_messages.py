@@ -3,13 +3,14 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import Answer, Draft, Entries, Extend, Sampling, dense_entries
 from gac.errors import MemberError
 from gac.members.member import Reply
 from gac.members.messages import pack_batch, pack_reply, unpack_batch, unpack_reply
+from tests.support.examples import examples
 
 IDS = st.lists(st.integers(0, 200_000), max_size=9).map(tuple)
 SAMPLINGS = st.builds(
@@ -45,13 +46,13 @@ ANSWERS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(st.lists(EXTENDS, max_size=5))
 def test_batch_survives_the_wire(batch: list[Extend]) -> None:
     assert unpack_batch(pack_batch(batch)) == batch
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(st.lists(ANSWERS, max_size=5))
 def test_reply_survives_the_wire(answers: list[Answer | MemberError]) -> None:
     back = unpack_reply(pack_reply(Reply(answers, 0.5, 0.25)))

@@ -14,9 +14,9 @@ from gac.engine.startup import Started, Watch, start_ensemble
 from gac.errors import MemberError, MemberLost
 from gac.members.member import Reply
 from gac.members.placement import RayCluster
-from tests.client import Answer, generate, get, one
-from tests.fake_service import serving
-from tests.server_process import demo_config
+from tests.support.client import Answer, generate, get, one
+from tests.support.fake_service import serving
+from tests.support.server_process import demo_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

@@ -24,8 +24,8 @@ from gac.members.member import Reply
 from gac.members.messages import pack_batch
 from gac.members.transport import Exchange, Line
 from gac.members.unix_wire import FarUnixWire
-from tests.collect import Running
-from tests.fakes import byte_level_definition, fake_ensemble, prompt_for, unigram_definition
+from tests.support.collect import Running
+from tests.support.fakes import byte_level_definition, fake_ensemble, prompt_for, unigram_definition
 
 
 class LineTo(LocalMember):

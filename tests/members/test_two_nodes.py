@@ -9,9 +9,9 @@ from ray.cluster_utils import Cluster
 
 from gac.config import Config, RayConfig, load_config
 from gac.engine.service import Service, State
-from tests.client import Answer, generate, one
-from tests.fake_service import serving
-from tests.server_process import demo_config
+from tests.support.client import Answer, generate, one
+from tests.support.fake_service import serving
+from tests.support.server_process import demo_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

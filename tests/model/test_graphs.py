@@ -12,7 +12,7 @@ from unittest.mock import Mock, patch
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -22,9 +22,10 @@ from gac.model.forward import Forward
 from gac.model.graphs import CudaRecorder, Graphs, Recorder, recorder_for
 from gac.model.loading import as_loaded
 from gac.model.runner import CacheUse, ModelRunner
-from tests.model.test_lean_llama import build
-from tests.model.test_runner import PROFILE, Checked
-from tests.tape import TapeRecorder
+from tests.support.checked_runner import Checked
+from tests.support.examples import examples
+from tests.support.lean_models import build
+from tests.support.tape import TapeRecorder
 
 Fresh = Callable[[Any, Sequence[int]], torch.Tensor]
 NAMES = (
@@ -85,7 +86,7 @@ def run_program(checked: Checked, draw: random.Random) -> None:
 def test_any_program_gives_the_logits_of_a_fresh_forward(name: str, fresh: Fresh) -> None:
     loaded, forward, graphs, recorder = recorded(name)
 
-    @settings(PROFILE, max_examples=10)
+    @examples(10)
     @example(seed=0, step=16, max_shapes=64, max_tokens=400, max_sequences=8)
     @given(
         seed=st.integers(0, 2**32),

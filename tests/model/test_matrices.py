@@ -2,19 +2,20 @@
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
 from gac.model import matrices
 from gac.model.matrices import joined
+from tests.support.examples import examples
 
 LONG, FIRST, END = matrices._LONG, matrices._COLUMN_ROWS.start, matrices._COLUMN_ROWS.stop
 WIDE = matrices._LARGE // LONG
 """So many outputs are enough for rows to be laid out in columns."""
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@examples(40)
 @given(
     num_inputs=st.sampled_from([8, LONG - 1, LONG]),
     sizes=st.lists(st.sampled_from([1, 5, WIDE]), min_size=1, max_size=3),

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.model import packed
 from gac.model.matrices import Matrix
 from gac.model.packed import Packed, pack
+from tests.support.examples import examples
 
 SIZES = st.integers(1, 70)
 needs_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch has no MKL")
@@ -21,7 +22,7 @@ def draw(height: int, width: int) -> Matrix:
 
 
 @needs_mkl
-@settings(derandomize=True, deadline=None)
+@examples(100)
 @given(SIZES, SIZES, st.integers(0, 40))
 @example(32, 61, 0)
 @example(32, 61, 1)

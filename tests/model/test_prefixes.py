@@ -10,14 +10,15 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import Extend
 from gac.model import runner as runner_module
 from gac.model.prefixes import SHORTEST, common_length
 from gac.model.runner import CacheUse, ModelRunner
-from tests.model.test_runner import FAMILIES, PROFILE, Checked, Fresh, Tiny, held_slots
+from tests.support.checked_runner import FAMILIES, PROFILE, Checked, Fresh, Tiny, held_slots
+from tests.support.examples import examples
 
 PROMPT = tuple((7 * n) % 60 for n in range(40))
 
@@ -61,7 +62,7 @@ def shared_item(draw: random.Random, sequence: int, known: Sequence[int]) -> Ext
 @pytest.mark.parametrize(
     "name", ["llama", "mistral-sliding", "phi3-longrope", "gpt2", "gpt-neo", "mamba"]
 )
-@settings(PROFILE, max_examples=12)
+@examples(12)
 @given(
     seed=st.integers(0, 2**32),
     max_tokens=st.sampled_from([80, 200, 500]),

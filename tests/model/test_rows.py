@@ -4,11 +4,12 @@ import random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.model.kv_cache import Aim
 from gac.model.rows import Rows
+from tests.support.examples import examples
 
 
 def fill(rows: Rows, batch: list[int], lengths: dict[int, int], written: dict[int, int]) -> None:
@@ -33,7 +34,7 @@ def fill(rows: Rows, batch: list[int], lengths: dict[int, int], written: dict[in
     written.update({s: lengths[s] for s in batch})
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=60)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32),
     max_tokens=st.sampled_from([30, 90, 300]),

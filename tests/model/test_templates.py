@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from gac.errors import MemberError, RequestError, VocabularyError
 from gac.model.templates import load_member_tokenizer
-from tests.fakes import byte_level_definition, unigram_definition
+from tests.support.fakes import byte_level_definition, unigram_definition
 
 CHATML = (
     "{% for m in messages %}{% if m['role'] not in ['user', 'assistant'] %}"

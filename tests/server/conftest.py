@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fake_service import Fakes, fakes_for, ready
+from tests.support.fake_service import Fakes, fakes_for, ready
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.client import generate
+from tests.support.client import generate
+from tests.support.examples import examples
 
 TEXT = st.one_of(
     st.sampled_from(["the cat", "", "\x00", "\ud800", "user", "<|end|>", "<0x41>", "\U000f0000"]),
@@ -63,12 +64,7 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=400,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@examples(400)
 @given(body=st.one_of(BODIES, BODIES, ANYTHING))
 def test_any_json_is_answered_or_refused(url: str, body: Any) -> None:
     answer = generate(url, body)
@@ -79,7 +75,7 @@ def test_any_json_is_answered_or_refused(url: str, body: Any) -> None:
         assert answer.error["message"]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(body=st.binary(max_size=30))
 def test_any_bytes_are_refused(url: str, body: bytes) -> None:
     answer = generate(url, body)
@@ -91,7 +87,7 @@ def test_both_outcomes_are_reached(url: str) -> None:
     """Guards the strategy above: it must not be refused throughout."""
     statuses: set[int] = set()
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @examples(60)
     @given(body=BODIES)
     def send(body: Any) -> None:
         statuses.add(generate(url, body).status)

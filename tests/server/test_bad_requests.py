@@ -13,8 +13,8 @@ import pytest
 from gac.errors import EngineOverloaded
 from gac.server.gac_routes import engine_requests
 from gac.server.schemas import GenerateBody
-from tests.client import ask, generate, get, one
-from tests.fake_service import PLAIN, fake_config, fakes_for, ready, until
+from tests.support.client import ask, generate, get, one
+from tests.support.fake_service import PLAIN, fake_config, fakes_for, ready, until
 
 SURROGATE = "\ud800"
 USER = {"role": "user", "content": "the cat"}

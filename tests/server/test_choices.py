@@ -6,21 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.client import generate, one
-from tests.fake_service import DEFINITIONS, Fakes, fake_config, fakes_for, ready
-from tests.fakes import byte_level_definition
-
-TRIO = {**DEFINITIONS, "cleo": byte_level_definition(["th", " c", "cat", "\n\n"])}
-NAMES = tuple(TRIO)
-BASE = one("the cat", max_new_tokens=16)
-WARM = {**BASE, "temperature": 1.0, "seed": 4}
-GATE = {"name": "threshold", "gate": "bora", "threshold": 0.25}
-
-
-def trio(**sections: Any) -> Fakes:
-    """A server of three members that seldom end by themselves."""
-    config = fake_config(NAMES, **sections)
-    return fakes_for(config, definitions=TRIO, end_bias=-5.0, max_context=300)
+from tests.support.choices import (
+    BASE,
+    CHOICES,
+    GATE,
+    NAMES,
+    TRIO,
+    WARM,
+    body_of,
+    refusal,
+    text,
+    trio,
+)
+from tests.support.client import generate, one
+from tests.support.fake_service import Fakes, fake_config, fakes_for, ready
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +32,6 @@ def url(fakes: Fakes) -> Iterator[str]:
     """All three are asked every step unless a request says otherwise."""
     with ready(fakes) as url:
         yield url
-
-
-def body_of(url: str, body: Any) -> dict[str, Any]:
-    answer = generate(url, body)
-    assert answer.status == 200, answer
-    return answer.body
-
-
-def text(url: str, body: Any, **fields: Any) -> str:
-    [response] = body_of(url, {**body, **fields})["response"]
-    return response
-
-
-def refusal(url: str, **fields: Any) -> dict[str, Any]:
-    answer = generate(url, {**BASE, **fields})
-    assert answer.status == 400, answer
-    assert answer.error["type"] == "invalid_request_error"
-    assert str(answer.error["param"]) in answer.error["message"]
-    assert len(answer.error["message"]) < 500
-    return answer.error
 
 
 def test_nothing_chosen_is_the_servers_own(url: str) -> None:
@@ -179,20 +158,6 @@ def test_only_chosen_members_need_a_template(url: str) -> None:
     templated = {**BASE, "apply_chat_template": True}
     assert generate(url, templated).error["message"] == "member 'cleo' has no chat template"
     assert generate(url, {**templated, "members": ["ada", "bora"]}).status == 200
-
-
-CHOICES: list[dict[str, Any]] = [
-    {},
-    {"strategy": GATE},
-    {"aggregation": "geometric"},
-    {"aggregation": "core", "weights": {"ada": 1, "bora": 2, "cleo": 3}},
-    {"strategy": GATE, "threshold": None, "aggregation": "entropy"},
-    {"members": ["ada", "bora"]},
-    {"members": ["cleo"]},
-    {"strategy": "mixture", "temperature": 1.0, "seed": 9},
-    {"aggregation": "unite", "temperature": 1.3, "seed": 2},
-    {"strategy": {"name": "every_step", "conflict_guard": True, "aggregation": "min"}},
-]
 
 
 def test_different_choices_at_once_write_what_each_writes_alone(url: str) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.client import generate, get, one
-from tests.fake_service import fake_config, fakes_for, ready, until
+from tests.support.client import generate, get, one
+from tests.support.fake_service import fake_config, fakes_for, ready, until
 
 BASE = one("the cat", max_new_tokens=12)
 SAMPLED = {**BASE, "temperature": 1.0, "seed": 1}

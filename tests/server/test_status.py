@@ -11,8 +11,8 @@ from gac.config import Config
 from gac.engine.service import Service
 from gac.engine.startup import Started, Watch
 from gac.errors import MemberError, MemberLost
-from tests.client import Answer, generate, get, one
-from tests.fake_service import fake_config, fakes_for, ready, serving, until
+from tests.support.client import Answer, generate, get, one
+from tests.support.fake_service import fake_config, fakes_for, ready, serving, until
 
 
 def test_loading_is_503_with_the_progress_of_each_member() -> None:

@@ -11,9 +11,9 @@ from gac import __version__
 from gac.errors import TraceError
 from gac.server import gac_routes
 from gac.server.traces import read_traces
-from tests.client import generate, one
-from tests.fake_service import Fakes, fake_config, fakes_for, ready
-from tests.server.test_choices import BASE, CHOICES, NAMES, TRIO, WARM, body_of, refusal, trio
+from tests.support.choices import BASE, CHOICES, NAMES, TRIO, WARM, body_of, refusal, trio
+from tests.support.client import generate, one
+from tests.support.fake_service import Fakes, fake_config, fakes_for, ready
 
 SAFE = {"name": "safe", "drafter": "bora", "consensus": 0.2}
 TOKEN_FIELDS = {

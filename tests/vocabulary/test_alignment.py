@@ -4,19 +4,20 @@ Or how a member sees text and draft as one.
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import Prompt
 from gac.vocabulary.alignment import look_ahead, num_final, scored_ids
 from gac.vocabulary.retokenize import MemberContext
-from tests.fakes import byte_level_definition, fake_vocabulary
+from tests.support.examples import examples
+from tests.support.fakes import byte_level_definition, fake_vocabulary
 
 VOCABULARY = fake_vocabulary("m", byte_level_definition(["ab", "abc", " a", "ca"], missing=b"~"))
 TOKENS = st.sampled_from([b"a", b"b", b"c", b" ", b"ab", b"bc", b" a", b"\xc3", b"~", b"cab"])
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(
     written=st.lists(TOKENS.filter(lambda token: token != b"~"), max_size=4),
     drafted=st.lists(TOKENS, min_size=1, max_size=5),
@@ -107,7 +108,7 @@ def test_tokens_are_final_that_start_before_the_last_end_of_a_word(tokens, count
     assert num_final(tokens) == count
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(
     text=st.text("ab c", min_size=1, max_size=90),
     tokens=st.lists(st.text("ab c", min_size=1, max_size=4), min_size=1, max_size=9),

@@ -1,8 +1,9 @@
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.vocabulary.detokenizer import TextStream
+from tests.support.examples import examples
 
 ALPHABET = "ab\u00e9👍\n"
 BYTES = st.one_of(st.text(ALPHABET, max_size=12).map(str.encode), st.binary(max_size=16))
@@ -31,7 +32,7 @@ def naive(text: str, stops: list[str]) -> tuple[str, bool]:
     return text, False
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@examples(600)
 @given(BYTES, CUTS, STOPS)
 @example(b"abcd", [], ["abcd", "bc"])
 @example(b"a\xf0\x9f", [1], ["a\ufffd"])
@@ -42,7 +43,7 @@ def test_any_cut_shows_what_the_whole_shows(text: bytes, places: list[int], stop
     assert ("".join(shown), stopped) == naive(text.decode(errors="replace"), stops)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(BYTES, CUTS, STOPS, st.binary(max_size=6))
 def test_nothing_is_shown_after_a_stop(text: bytes, places: list[int], stops, more: bytes) -> None:
     stream = TextStream(stops)
@@ -53,7 +54,7 @@ def test_nothing_is_shown_after_a_stop(text: bytes, places: list[int], stops, mo
         assert stream.flush() == ""
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(BYTES, CUTS, STOPS)
 def test_what_is_held_back_could_become_a_stop(text: bytes, places: list[int], stops) -> None:
     """No character waits without reason: what is hidden begins a stop, or is half a character."""

@@ -5,7 +5,7 @@ import pytest
 
 from gac.errors import VocabularyError
 from gac.vocabulary.member_vocabulary import read_member_vocabulary
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 
 def test_every_id_is_text_or_stop_or_masked(real) -> None:

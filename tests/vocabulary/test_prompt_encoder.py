@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.errors import RequestError
 from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
 from gac.vocabulary.prompt_encoder import PromptEncoder
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.examples import examples
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 SPECIALS = ("<|im|>", "<|im|><|x|>", "</s>")
 FAKES = {
@@ -32,7 +33,7 @@ def render(messages: list[dict[str, str]], control: str) -> str:
 
 
 @pytest.mark.parametrize("kind", FAKES)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(contents=st.lists(CONTENTS, min_size=1, max_size=3))
 def test_no_content_becomes_a_control_token(kind: str, contents: list[str]) -> None:
     vocabulary, encoder = VOCABULARIES[kind], ENCODERS[kind]
@@ -50,7 +51,7 @@ def test_no_content_becomes_a_control_token(kind: str, contents: list[str]) -> N
 
 
 @pytest.mark.parametrize("kind", FAKES)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(text=CONTENTS)
 def test_no_plain_prompt_becomes_a_control_token(kind: str, text: str) -> None:
     vocabulary = VOCABULARIES[kind]

@@ -2,7 +2,7 @@ from gac.vocabulary.common_words import COMMON_WORDS
 from gac.vocabulary.member_vocabulary import read_member_vocabulary
 from gac.vocabulary.report import WIDTH, vocabulary_report
 from gac.vocabulary.union import build_union
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 
 def report_of(members, leads=None) -> list[str]:

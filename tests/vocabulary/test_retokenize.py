@@ -4,14 +4,15 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import Prompt
 from gac.vocabulary.member_vocabulary import MemberVocabulary
 from gac.vocabulary.retokenize import HARD_LIMIT, WINDOW, MemberContext, window_start
 from gac.vocabulary.text_encoder import CannotSpell, TextEncoder
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.examples import examples
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 WORDS = ["th", "the", " the", "ab", "abab", "  ", "é", "👍", "\n\n", "a b"]
 VOCABULARIES = {
@@ -38,7 +39,7 @@ def tail_bytes(ctx: MemberContext) -> bytes:
     return ctx.vocabulary.spell(ctx.ids[ctx.num_prompt_ids :])
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(400)
 @given(st.one_of(st.binary(max_size=1500), st.text("ab \né", max_size=1200).map(str.encode)))
 def test_the_window_is_bounded_and_starts_at_a_border(text: bytes) -> None:
     start, floor = window_start(text), max(0, len(text) - HARD_LIMIT)
@@ -74,7 +75,7 @@ def test_the_window_takes_the_last_border_far_enough_back() -> None:
     assert window_start(b"one" + b" " * WINDOW) == 3
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(KINDS, RULES, st.booleans(), TOKENS, st.randoms(use_true_random=False))
 def test_ids_spell_the_text_and_what_was_told_stays_true(
     kind: str, rule: str, lead: bool, tokens: list[bytes], random: Random
@@ -99,7 +100,7 @@ def test_ids_spell_the_text_and_what_was_told_stays_true(
             ctx.told = len(ctx.ids)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(KINDS, TOKENS)
 def test_append_keeps_every_id_and_adds_the_encoded_token(kind: str, tokens: list[bytes]) -> None:
     ctx = context(kind, "append")
@@ -111,7 +112,7 @@ def test_append_keeps_every_id_and_adds_the_encoded_token(kind: str, tokens: lis
         assert ctx.told == 3
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(KINDS, st.booleans(), TOKENS)
 def test_canonical_is_the_encoded_text_while_the_text_is_short(
     kind: str, lead: bool, tokens: list[bytes]
@@ -125,7 +126,7 @@ def test_canonical_is_the_encoded_text_while_the_text_is_short(
         assert ctx.ids[3:] == VOCABULARIES[kind].encoder.encode(text)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(KINDS, RULES, st.lists(st.integers(0, 10_000), max_size=40))
 def test_a_member_that_owns_every_token_keeps_its_own_ids(kind: str, rule: str, picks) -> None:
     vocabulary = VOCABULARIES[kind]

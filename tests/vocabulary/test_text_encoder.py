@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac.errors import VocabularyError
 from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
 from gac.vocabulary.text_encoder import CannotSpell
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.examples import examples
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 TORTURE = (
     "",
@@ -61,12 +62,7 @@ def test_plain_ascii_is_encoded_as_the_tokenizer_itself_does(real) -> None:
         assert given == expected
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(30)
 @given(st.one_of(st.text(max_size=60).map(str.encode), st.binary(max_size=40)))
 @example(b"\xe4\xbd\xa0\xe5")
 @example(b"\xf0\x9f\x91\x8d\xf0\x9f\x91")
@@ -95,7 +91,7 @@ PARTS = ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "<", "s>", "\u2581", " ", "a
 
 
 @pytest.mark.parametrize("kind", FAKES)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(
     st.one_of(
         st.lists(st.sampled_from(PARTS), max_size=8).map(lambda parts: "".join(parts).encode()),

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
@@ -20,6 +20,7 @@ from gac.vocabulary.tiktoken_file import (
     read_ranks,
     tokenizer_json_of_ranks,
 )
+from tests.support.examples import examples
 
 CORPUS = (
     "the cat sat on the mat; the cats that sat there then thought the thing through. "
@@ -77,7 +78,7 @@ def test_every_rank_has_the_bytes_of_the_file(tmp_path: Path) -> None:
         assert VOCABULARY.token_bytes[int(rank)] == base64.b64decode(encoded)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(st.one_of(st.text("thecast nbd日本é👍123\n ", max_size=40), st.text(max_size=20)))
 def test_tokens_equal_a_naive_rank_bpe(text: str) -> None:
     words = [word for word, _ in SPLITTER.pre_tokenize_str(text)]

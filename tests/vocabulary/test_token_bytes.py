@@ -13,7 +13,7 @@ from gac.vocabulary.token_bytes import (
     gpt2_byte_of_character,
     read_token_table,
 )
-from tests.fakes import byte_level_definition, unigram_definition
+from tests.support.fakes import byte_level_definition, unigram_definition
 
 REPLACED = "\ufffd"
 

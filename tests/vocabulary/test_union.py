@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac.core import END
 from gac.vocabulary.union import NOWHERE, build_union
-from tests.fakes import byte_level_definition, fake_vocabulary, unigram_definition
+from tests.support.examples import examples
+from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 WORDS = st.lists(st.text("ab é\u2581", min_size=1, max_size=4), max_size=8)
 DEFINITIONS = st.one_of(WORDS.map(byte_level_definition), WORDS.map(unigram_definition))
@@ -20,7 +21,7 @@ def vocabularies(*definitions: str):
     return [fake_vocabulary(f"m{place}", text) for place, text in enumerate(definitions)]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @given(st.lists(DEFINITIONS, min_size=1, max_size=3), st.integers(0, 7))
 def test_union_equals_a_brute_force_dictionary(definitions: list[str], mask: int) -> None:
     members = vocabularies(*definitions)
@@ -127,7 +128,7 @@ def test_real_members_share_what_they_share(real_named) -> None:
         assert all(token in union.index for token in member.canonical)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(words=st.lists(st.text("abé", min_size=2, max_size=5), max_size=12, unique=True))
 def test_tokens_that_start_with_a_token_follow_it_in_rank(words) -> None:
     union = build_union([fake_vocabulary("m", byte_level_definition(words))])

@@ -12,9 +12,9 @@ from unittest.mock import patch
 from gac.config import StrategyConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.engine.ensemble import Ensemble
-from tests import reference
-from tests.collect import Written
-from tests.real_members import RealModel
+from tests.support import reference
+from tests.support.collect import Written
+from tests.support.real_members import RealModel
 
 TIE = 1e-4
 _MASK = (1 << 64) - 1

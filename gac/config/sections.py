@@ -10,8 +10,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gac.fields import Count, Flag, OptionalCount, OptionalText, Probability, Section
-from gac.methods import EveryStepConfig, StrategyConfig
+from gac.config.fields import Count, Flag, OptionalCount, OptionalText, Probability, Section
+from gac.config.methods import EveryStepConfig, StrategyConfig
 
 _SIZE = r"[0-9]+(\.[0-9]+)? *((?i:[KMG]iB)|[KMGkmg]B)"
 

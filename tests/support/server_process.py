@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def demo_config(folder: Path, **sections: Any) -> Path:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from tests.reference import Aggregate, Distribution, Votes, arithmetic
+from tests.support.reference import Aggregate, Distribution, Votes, arithmetic
 
 Shares = Mapping[str, float]
 

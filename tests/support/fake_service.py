@@ -21,7 +21,7 @@ from gac.engine.startup import Started
 from gac.model.templates import MemberTokenizer
 from gac.server.app import make_app
 from gac.vocabulary.prompt_encoder import PromptEncoder
-from tests.fakes import (
+from tests.support.fakes import (
     FakeEnsemble,
     HashRunner,
     byte_level_definition,

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from gac.config_errors import attempt, join, read_section, show
-from gac.errors import ConfigError
-from gac.methods import (
+from gac.config.explain import attempt, join, read_section, show
+from gac.config.methods import (
     AggregationConfig,
     ArithmeticConfig,
     CoreConfig,
@@ -21,7 +20,8 @@ from gac.methods import (
     Together,
     UniteConfig,
 )
-from gac.sections import MemberConfig
+from gac.config.sections import MemberConfig
+from gac.errors import ConfigError
 
 Members = Sequence[MemberConfig]
 Fields = Mapping[Any, Any]

@@ -12,7 +12,7 @@ from gac.members.loader import Seat
 from gac.members.local import LocalMember
 from gac.members.loss import Loss
 from gac.members.member import MemberFacts, Reply
-from tests.fakes import FakeEnsemble, HashRunner, fake_host
+from tests.support.fakes import FakeEnsemble, HashRunner, fake_host
 
 
 class MortalMember:

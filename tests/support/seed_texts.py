@@ -17,8 +17,8 @@ from gac.config import (
 )
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
-from tests.collect import Running
-from tests.real_members import DEMO, real_ensemble, real_model
+from tests.support.collect import Running
+from tests.support.real_members import DEMO, real_ensemble, real_model
 
 TEXTS = ("What is the capital of France?", "the cat sat", "é 日本\n\n12 👍")
 

@@ -13,26 +13,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from gac.config_errors import attempt, read_section, read_yaml, show
-from gac.config_methods import parse_aggregation, parse_strategy
-from gac.errors import ConfigError
-from gac.fields import Probability, Section
-from gac.methods import (
-    AggregationConfig,
-    ArithmeticConfig,
-    CoreConfig,
-    EntropyConfig,
-    EveryStepConfig,
-    GeometricConfig,
-    MinConfig,
-    MixtureConfig,
-    ReplaceConfig,
-    SafeConfig,
-    StrategyConfig,
-    ThresholdConfig,
-    UniteConfig,
-)
-from gac.sections import (
+from gac.config.explain import attempt, read_section, read_yaml, show
+from gac.config.fields import Probability, Section
+from gac.config.parse_methods import parse_strategy
+from gac.config.sections import (
     Config,
     EngineConfig,
     MemberConfig,
@@ -41,35 +25,7 @@ from gac.sections import (
     ServerConfig,
     SpeculationConfig,
 )
-
-__all__ = [
-    "AggregationConfig",
-    "ArithmeticConfig",
-    "Config",
-    "CoreConfig",
-    "EngineConfig",
-    "EntropyConfig",
-    "EveryStepConfig",
-    "GeometricConfig",
-    "MemberConfig",
-    "MinConfig",
-    "MixtureConfig",
-    "RayConfig",
-    "ReplaceConfig",
-    "RequestsConfig",
-    "SafeConfig",
-    "ServerConfig",
-    "SpeculationConfig",
-    "StrategyConfig",
-    "ThresholdConfig",
-    "UniteConfig",
-    "describe",
-    "load_config",
-    "parse_aggregation",
-    "parse_config",
-    "parse_strategy",
-    "resolve_path",
-]
+from gac.errors import ConfigError
 
 _MEMBERS = "CONFIG_API_SERVER"
 _HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"

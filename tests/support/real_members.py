@@ -26,9 +26,14 @@ from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocab
 from gac.vocabulary.prompt_encoder import PromptEncoder
 from gac.vocabulary.retokenize import Rule
 from gac.vocabulary.union import build_union
-from tests.fakes import byte_level_definition, fake_host, fake_vocabulary, unigram_definition
+from tests.support.fakes import (
+    byte_level_definition,
+    fake_host,
+    fake_vocabulary,
+    unigram_definition,
+)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDERS = {
     **{name: ROOT / "demo" / "models" / name for name in ("ada", "bora", "cleo")},
     "stories": ROOT.parent / "shared" / "models" / "stories260K",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gac.fields import Count, Probability, Section
+from gac.config.fields import Count, Probability, Section
 
 
 class ArithmeticConfig(Section):
