@@ -1,6 +1,6 @@
 """The oracle for SAFE (arXiv 2510.15346): draft, verify, ensemble, straight from section 3.
 
-Dense, uncached, one sequence; built on the members of `tests/support/reference.py`.  Texts are compared as
+Dense, uncached, one sequence; built on the members of `reference.py`.  Texts are compared as
 bytes: position j of a draft is aligned with a verifier if the text before it is a whole number of
 the verifier's tokens, when it tokenises text and draft together.
 """
