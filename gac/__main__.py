@@ -1,4 +1,4 @@
-"""python -m gac: the same as gac_api_server.py."""
+"""python -m gac: the same as the command `gac`."""
 
 from gac.cli.main import entry_point
 

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
-from gac.cli.main import _parser
+from gac.cli.api_server import app
 from gac.config import (
     EngineConfig,
     EveryStepConfig,
@@ -54,7 +55,7 @@ def test_every_key_and_field_is_named(name: str) -> None:
     "text",
     ["/api/generate", "/status", "/health/live", "/health/ready"]
     + [f"`{name}`" for name in (*STRATEGIES, *AGGREGATIONS)]
-    + [flag for action in _parser()._actions for flag in action.option_strings if flag[:2] == "--"],
+    + [flag for option in typer.main.get_command(app).params for flag in option.opts],
 )
 def test_every_strategy_endpoint_and_flag_is_named(text: str) -> None:
     assert text in README or text == "--help"

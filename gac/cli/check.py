@@ -1,5 +1,8 @@
 """Check a configuration without loading weights."""
 
+import signal
+
+from gac.cli.process import SIGNAL_CODE
 from gac.config import Config, describe
 from gac.engine.startup import load_tokenizers, unite
 from gac.errors import PlacementError
@@ -38,12 +41,19 @@ def _plan(config: Config) -> str:
 
 def _try_to_place(config: Config) -> None:
     cluster = RayCluster(config.ray)
-    cluster.start()
+    try:
+        cluster.start()
+        _check_room(cluster, config)
+    except SystemExit as stopped:  # by Ray's own handler of SIGTERM
+        raise SystemExit(SIGNAL_CODE + signal.SIGTERM) from stopped
+    finally:
+        cluster.stop()
+
+
+def _check_room(cluster: RayCluster, config: Config) -> None:
     try:
         cluster.check(config.members)
     except PlacementError:
         print("  does not fit")  # the error itself says why
         raise
-    finally:
-        cluster.stop()
     print("  fits")

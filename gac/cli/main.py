@@ -1,122 +1,108 @@
-"""The command line: serve an ensemble, check a configuration, or replay a trace."""
+"""The command line: gac serve, check, ask and replay.
 
-import argparse
-import logging
-import os
-import signal
+The help texts are complete sentences, as the documentation is made of them.  What a command needs
+is imported when it runs, so that help and errors come at once.
+"""
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from gac.config import Config, load_config
-from gac.config.devices import check_devices
-from gac.errors import ConfigError, GacError
+import typer
 
-REPLAY = "replay"
-"""The one command with a name; without it this serves."""
+from gac import __version__
+from gac.cli.options import ConfigPath, Host, LogLevel, Port, configured, set_up_output
+from gac.cli.process import code_of, run_process
+
+app = typer.Typer(
+    name="gac",
+    help="Language models with different tokenizers write one answer together, token by token.",
+    epilog="Exit codes: 0 success, 2 a wrong configuration or command line, 3 members that cannot "
+    "be placed or loaded, 130 interrupted.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 def entry_point() -> None:
-    """Run, and end the process with the exit code: 0, 2 bad config, 3 cannot place or load."""
-    interrupted = 130 if sys.argv[1:2] == [REPLAY] else 0  # 0 of a replay says: identical
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        # Until a server runs there is nothing to end but this process.
-        signal.signal(stop, lambda *_: os._exit(interrupted))
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that still load weights must not keep a stopped server alive.
-    os._exit(code)
+    """Run as a process, which ends with the exit code."""
+    run_process(main, is_server=sys.argv[1:2] == ["serve"])
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code.  Expected errors are one message, no traceback."""
-    is_replay = list(arguments[:1]) == [REPLAY]
-    parser = _replay_parser() if is_replay else _parser()
-    options = parser.parse_args(arguments[is_replay:])
-    _set_up_output(options.log_level)
-    try:
-        config = _configured(options)
-        if is_replay:
-            from gac.cli.replay import replay
-
-            return replay(options.trace, config)
-        if options.check:
-            from gac.cli.check import check
-
-            return check(config)
-        from gac.cli.serve import serve
-
-        return serve(config)
-    except GacError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code
+    return code_of(app, "gac", arguments)
 
 
-def _set_up_output(log_level: str) -> None:
-    """One line an event; who said it only where somebody looks for a fault."""
-    source = " %(name)s:" if log_level == "debug" else ""
-    logging.basicConfig(
-        level=log_level.upper(),
-        format=f"%(asctime)s %(levelname)s{source} %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    # Read when Hugging Face's libraries are imported, here and in Ray's processes.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"gac {__version__}")
+        raise typer.Exit
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gac_api_server.py",
-        description="Serve an ensemble of language models that write one answer together.",
-    )
-    _add_common(parser, "info")
-    parser.add_argument("--host", help="address to listen on (default: the config's, 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: the config's, 8000)")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="load tokenizers only; print the placement plan and a vocabulary report, then exit",
-    )
-    return parser
+@app.callback()
+def _gac(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
 
 
-def _replay_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m gac {REPLAY}",
-        description="Run a traced answer again, and name the first token that comes out otherwise. "
-        "Exit code 0: identical, 1: diverged, 2: the trace cannot be used.",
-    )
-    parser.add_argument(
-        "trace", type=Path, help="a JSON file: an answer of /api/generate with a trace, or a trace"
-    )
-    _add_common(parser, "warning")
-    parser.set_defaults(host=None, port=None, check=False)
-    return parser
+@app.command()
+def serve(
+    config_path: ConfigPath,
+    host: Host = None,
+    port: Port = None,
+    log_level: LogLevel = "info",
+) -> None:
+    """Serve an ensemble over HTTP until told to stop."""
+    set_up_output(log_level)
+    config = configured(config_path, host, port)
+    from gac.cli.serve import serve as run
+
+    raise typer.Exit(run(config))
 
 
-def _add_common(parser: argparse.ArgumentParser, log_level: str) -> None:
-    parser.add_argument(
-        "--config-path", type=Path, required=True, help="the YAML file that describes the ensemble"
-    )
-    parser.add_argument(
-        "--log-level", default=log_level, choices=["debug", "info", "warning", "error"]
-    )
+@app.command()
+def check(config_path: ConfigPath, log_level: LogLevel = "info") -> None:
+    """Check a configuration without loading weights.
+
+    Loads the tokenizers only; prints the whole configuration, the placement plan and a report of
+    the vocabularies.
+    """
+    set_up_output(log_level)
+    config = configured(config_path)
+    from gac.cli.check import check as run
+
+    raise typer.Exit(run(config))
 
 
-def _configured(options: argparse.Namespace) -> Config:
-    """The file's configuration with what the command line overrides."""
-    config = load_config(options.config_path)
-    try:
-        check_devices(config)
-    except ConfigError as error:
-        raise ConfigError(f"{options.config_path}: {error.message}") from error
-    flags = {"host": options.host, "port": options.port}
-    given = {key: value for key, value in flags.items() if value is not None}
-    for key, value in given.items():
-        try:
-            type(config.server).model_validate({key: value})
-        except ValueError as error:
-            allowed = type(config.server).model_fields[key].description
-            raise ConfigError(f"--{key}: {value!r} is not allowed; must be {allowed}") from error
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+@app.command()
+def replay(
+    trace: Annotated[
+        Path,
+        typer.Argument(
+            help="A JSON file: an answer of /api/generate with a trace, or one such trace."
+        ),
+    ],
+    config_path: ConfigPath,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Run a traced answer again and compare it token by token.
+
+    Names the first token that comes out differently, and how close that decision was.  The exit
+    code is 0 if the texts are identical, 1 if they diverge, 2 if the trace cannot be used, and 3 if
+    members cannot be loaded or fail.
+    """
+    set_up_output(log_level)
+    config = configured(config_path)
+    from gac.cli.replay import replay as run
+
+    raise typer.Exit(run(trace, config))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from gac.cli.main import main
+from gac import __version__
+from gac.cli import api_server, main
 from gac.cli.serve import listen
 from gac.config import ServerConfig, load_config
 from gac.config.devices import check_devices
 from gac.errors import ConfigError
+from tests.support.fake_service import until
 from tests.support.server_process import ROOT, ServerProcess, demo_config
 
 ADA = ROOT / "demo" / "models" / "ada"
@@ -66,11 +69,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one message of a command line that must not get as far as loading anything."""
-    assert main(arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("error: ")
-    assert "Traceback" not in printed.err
+    for run in (api_server.main, lambda given: main.main(["serve", *given])):
+        assert run(arguments) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("error: ")
+        assert "Traceback" not in printed.err
     return printed.err
 
 
@@ -105,7 +109,7 @@ def test_taken_port_is_exit_3_before_anything_is_loaded(
     # As another server does it, that has not loaded yet.
     with listen(ServerConfig(port=0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["--config-path", str(path), f"--port={port}"]) == 3
+        assert main.main(["serve", "--config-path", str(path), f"--port={port}"]) == 3
     assert capsys.readouterr().err == (
         f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     )
@@ -113,17 +117,35 @@ def test_taken_port_is_exit_3_before_anything_is_loaded(
 
 def test_host_that_is_none_is_exit_3(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
+    path = demo_config(tmp_path)
     for host in ("192.0.2.1", "no such host", "x" * 80):
-        assert main(["--config-path", str(demo_config(tmp_path)), "--host", host]) == 3
+        assert api_server.main(["--config-path", str(path), "--host", host]) == 3
         assert capsys.readouterr().err.startswith(f"error: cannot listen on {host}:8000: ")
 
 
-def test_unknown_flag_and_no_flag_are_exit_2(capsys: Any) -> None:
-    for arguments in ([], ["--config-path", "x", "--prot", "1"], ["--port", "x"]):
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        assert ended.value.code == 2
-        assert "error: " in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "arguments", [[], ["--config-path", "x", "--prot", "1"], ["--config-path", "x", "--port", "x"]]
+)
+def test_wrong_options_are_exit_2(arguments: list[str], capsys: Any) -> None:
+    assert api_server.main(arguments) == 2
+    assert "Error: " in capsys.readouterr().err
+    assert main.main(["serve", *arguments]) == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+def test_wrong_commands_are_exit_2(capsys: Any) -> None:
+    assert main.main(["srve"]) == 2
+    assert "Did you mean 'serve'?" in capsys.readouterr().err
+    assert main.main([]) == 2
+    assert "Usage: gac " in capsys.readouterr().err
+
+
+def test_help_and_version_are_exit_0(capsys: Any) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"gac {__version__}\n"
+    for command in ("serve", "check", "replay"):
+        assert main.main([command, "--help"]) == 0
+        assert "--config-path" in capsys.readouterr().out
 
 
 def test_example_configurations_do_not_contradict_themselves() -> None:
@@ -207,7 +229,22 @@ def test_check_prints_the_plan_and_whether_it_fits(tmp_path: Path) -> None:
 
 
 def run_check(config: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "gac_api_server.py", "--config-path", str(config), "--check"]
+    command = [sys.executable, "-m", "gac", "check", "--config-path", str(config)]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_check_is_not_exit_0(stop: signal.Signals, tmp_path: Path) -> None:
+    server = ServerProcess(demo_config(tmp_path), "--check")
+    try:
+        server.wait_for("Placement plan")
+        assert until(server.descendants)  # Ray starts
+        ended = server.end(stop)
+    finally:
+        server.close()
+    assert ended.code == 128 + stop
+    assert ended.left == []

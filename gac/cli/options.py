@@ -1,0 +1,63 @@
+"""The options that commands share, and the configuration they come to."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gac.config import Config, load_config
+from gac.config.devices import check_devices
+from gac.errors import ConfigError
+
+ConfigPath = Annotated[
+    Path, typer.Option("--config-path", help="The YAML file that describes the ensemble.")
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        help="The address to listen on, in place of the configuration's (default: 127.0.0.1).",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        help="The port to listen on, in place of the configuration's (default: 8000).",
+    ),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    typer.Option("--log-level", help="The least serious messages that are printed."),
+]
+
+
+def set_up_output(log_level: str) -> None:
+    """Log one line an event, with the logger's name only at level debug."""
+    source = " %(name)s:" if log_level == "debug" else ""
+    logging.basicConfig(
+        level=log_level.upper(),
+        format=f"%(asctime)s %(levelname)s{source} %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # Read when Hugging Face's libraries are imported, here and in Ray's processes.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def configured(path: Path, host: str | None = None, port: int | None = None) -> Config:
+    """The file's configuration with what the command line overrides.  Raises: ConfigError."""
+    config = load_config(path)
+    try:
+        check_devices(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    for key, value in given.items():
+        try:
+            type(config.server).model_validate({key: value})
+        except ValueError as error:
+            allowed = type(config.server).model_fields[key].description
+            raise ConfigError(f"--{key}: {value!r} is not allowed; must be {allowed}") from error
+    return config.model_copy(update={"server": config.server.model_copy(update=given)})
