@@ -20,8 +20,9 @@ from benchmarks.reporting import announce, finish, parse, parser, show_table
 from gac.config import Config, EveryStepConfig, MemberConfig, RayConfig
 from gac.core import ErrorEvent, Event, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.strategies import StrategyMaker
+from gac.engine.client_request import ClientRequest
 from gac.engine.engine import Engine
-from gac.engine.prompts import build_prompts
+from gac.engine.requests import prepare
 from gac.engine.speculation import Pace, Speculation
 from gac.engine.startup import Started, start_ensemble
 
@@ -81,7 +82,7 @@ def measure(lineup: Lineup, dtype: str, options: Any) -> Iterator[Found]:
     try:
         for sampling in (Sampling(), SAMPLED):
             requests = [
-                _request(started, lineup, place, sampling, options.tokens)
+                _request(config, started, lineup, place, sampling, options.tokens)
                 for place in range(options.texts)
             ]
             speculation = Always(lineup.gate, options.max_tokens, list(lineup.paths))
@@ -102,12 +103,19 @@ def measure(lineup: Lineup, dtype: str, options: Any) -> Iterator[Found]:
 
 
 def _request(
-    started: Started, lineup: Lineup, place: int, sampling: Sampling, num_tokens: int
+    config: Config, started: Started, lineup: Lineup, place: int, sampling: Sampling, tokens: int
 ) -> GenerateRequest:
-    messages = [{"role": "user", "content": lineup.text(place)}]
-    prompts = build_prompts(started.tokenizers, messages, lineup.is_templated)
-    seeded = Sampling(sampling.temperature, top_p=sampling.top_p, seed=place)
-    return GenerateRequest(str(place), prompts, num_tokens, ignore_eos=True, sampling=seeded)
+    asked = ClientRequest(
+        messages_list=[[{"role": "user", "content": lineup.text(place)}]],
+        apply_chat_template=lineup.is_templated,
+        max_new_tokens=tokens,
+        ignore_eos=True,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=place,
+    )
+    [request] = prepare(config, started, asked)
+    return request
 
 
 def _texts(

@@ -18,7 +18,9 @@ from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayC
 from gac.config import StrategyConfig as AnyStrategy
 from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
 from gac.decoding.strategies import StrategyMaker
+from gac.engine.client_request import ClientRequest
 from gac.engine.prompts import build_prompts
+from gac.engine.requests import prepare
 from gac.engine.service import SWITCH_INTERVAL_S
 from gac.engine.startup import make_engine, start_ensemble
 from gac.engine.writer import write
@@ -54,10 +56,10 @@ class Running:
         members = tuple(
             MemberConfig(path=str(p), name=n, num_threads=1) for n, p in lineup.paths.items()
         )
-        config = Config(
+        self._config = Config(
             members=members, engine=settings, ray=RayConfig(enabled=cluster is not None)
         )
-        self._started = start_ensemble(config, cluster, lambda name, stage, fraction: None)
+        self._started = start_ensemble(self._config, cluster, lambda name, stage, fraction: None)
         if wrap is not None:
             wrapped = {n: wrap(m) for n, m in self._started.ensemble.members.items()}
             ensemble = replace(self._started.ensemble, members=wrapped)
@@ -83,16 +85,17 @@ class Running:
 
     def requests(self, place: int, count: int, num_tokens: int) -> list[GenerateRequest]:
         """Requests of forced length on different texts, others at every place."""
-        return [
-            GenerateRequest(
-                f"{place}-{n}",
-                self.prompts(1000 * place + n),
-                num_tokens,
-                ignore_eos=True,
-                strategy=self._strategy,
-            )
-            for n in range(count)
-        ]
+        asked = ClientRequest(
+            messages_list=[
+                [{"role": "user", "content": self.lineup.text(1000 * place + n)}]
+                for n in range(count)
+            ],
+            apply_chat_template=self.lineup.is_templated,
+            max_new_tokens=num_tokens,
+            ignore_eos=True,
+            strategy=self._strategy.model_dump(),
+        )
+        return prepare(self._config, self._started, asked)
 
     def write(self, requests: Sequence[GenerateRequest]) -> Written:
         """Write them all at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from demo.corpus import Conversation
 from demo.members import MEMBERS
 from gac.config import Config, MemberConfig, RayConfig, StrategyConfig
-from gac.core import GenerateRequest
-from gac.engine.prompts import build_prompts
+from gac.engine.client_request import ClientRequest
+from gac.engine.requests import prepare
 from gac.engine.service import Service
 from gac.engine.writer import write
 
@@ -28,15 +28,12 @@ class Together:
 
     def __call__(self, conversations: list[Conversation]) -> list[str]:
         """The replies; `ensembled_share` then says how many tokens several members decided."""
-        tokenizers = self._service.started.tokenizers
-        requests = [
-            GenerateRequest(
-                request_id=str(place),
-                prompts=build_prompts(tokenizers, conversation, apply_chat_template=True),
-                max_new_tokens=self._max_new_tokens,
-            )
-            for place, conversation in enumerate(conversations)
-        ]
+        asked = ClientRequest(
+            messages_list=conversations,
+            apply_chat_template=True,
+            max_new_tokens=self._max_new_tokens,
+        )
+        requests = prepare(self._service.config, self._service.started, asked)
         texts = write(self._service.engine, requests)
         ensembled = sum(text.finish.ensembled_tokens for text in texts)
         written = sum(text.finish.completion_tokens for text in texts)

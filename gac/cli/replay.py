@@ -7,11 +7,12 @@ from pathlib import Path
 from gac import __version__
 from gac.config import Config, RequestsConfig
 from gac.core import GenerateRequest
+from gac.engine.client_request import MOST_TRACED
+from gac.engine.requests import prepare
 from gac.engine.service import Service
 from gac.engine.writer import WrittenText, write
 from gac.errors import GacError, MemberError, RequestError, TraceError
-from gac.server.gac_routes import engine_requests
-from gac.server.schemas import MOST_TRACED, ConversationTrace
+from gac.server.schemas import ConversationTrace
 from gac.server.traces import read_traces
 
 Bounds = Mapping[bytes, tuple[float, float]]
@@ -65,9 +66,9 @@ def replay(path: Path, config: Config) -> int:
 
 
 def _request(service: Service, trace: ConversationTrace, number: int) -> GenerateRequest:
-    body = trace.request.model_copy(update={"trace": MOST_TRACED})
+    asked = replace(trace.request.request(), trace=MOST_TRACED)
     try:
-        [request] = engine_requests(service, body)
+        [request] = prepare(service.config, service.started, asked)
     except RequestError as error:
         raise TraceError(f"trace[{number}] cannot be run again here: {error.message}") from error
     if set(trace.weights) != set(request.prompts) or not any(trace.weights.values()):

@@ -8,18 +8,22 @@ from gac.errors import RequestError
 from gac.model.templates import MemberTokenizer
 from gac.vocabulary.prompt_encoder import Message
 
+Conversation = Sequence[Message]
+
 
 def build_prompts(
     tokenizers: Mapping[str, MemberTokenizer],
-    messages: Sequence[Message],
+    conversation: Conversation | str,
     apply_chat_template: bool,
 ) -> dict[str, Prompt]:
-    """The prompt of each member, in its own ids.
+    """The prompt of each member, in its own ids; a plain text has no template applied.
 
     Raises: RequestError naming the member whose template refuses the conversation.
     """
+    if isinstance(conversation, str):
+        conversation, apply_chat_template = [{"role": "user", "content": conversation}], False
     return {
-        name: tokenizer.prompt(messages, apply_chat_template)
+        name: tokenizer.prompt(conversation, apply_chat_template)
         for name, tokenizer in tokenizers.items()
     }
 

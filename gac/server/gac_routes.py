@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from gac.core import FinishEvent, FinishReason, GenerateRequest
-from gac.engine.choice import choose
-from gac.engine.prompts import build_prompts, check_room
+from gac.engine.client_request import ClientRequest
+from gac.engine.requests import check_limits, prepare
 from gac.engine.service import Service
 from gac.errors import EngineUnavailable, GacError, RequestError
 from gac.server.collect import Collector
@@ -43,8 +42,11 @@ def gac_router(service: Service) -> APIRouter:
     async def generate(body: GenerateBody, request: Request) -> GenerateAnswer:
         started_at = time.monotonic()
         engine = service.engine
-        _check_limits(service, body)  # before a worker is waited for
-        requests = await run_in_threadpool(engine_requests, service, body)
+        asked = body.request()
+        check_limits(service.config, asked)  # before a worker is waited for
+        _check_candidates(service, body)
+        engine.check_open(len(asked.messages_list))
+        requests = await run_in_threadpool(_prepared, service, asked)
         collector = Collector([one.request_id for one in requests])
         engine.submit(requests, collector.take)
         try:
@@ -65,55 +67,11 @@ def gac_router(service: Service) -> APIRouter:
     return router
 
 
-def engine_requests(service: Service, body: GenerateBody) -> list[GenerateRequest]:
-    """One engine request a conversation; renders and encodes, so it runs on a worker thread.
-
-    Raises: RequestError naming the field that asks for what there is not, and what `submit` raises.
-    """
-    _check_limits(service, body)  # again: the server may have filled before a worker was free
-    started = service.started
-    choice = choose(service.config, body.wishes(), body.sampling())
-    tokenizers = {name: started.tokenizers[name] for name in choice.members}
-    batch_id = uuid.uuid4().hex
-    requests = []
-    for place, conversation in enumerate(body.messages_list):
-        messages = [message.model_dump() for message in conversation]
-        prompts = build_prompts(tokenizers, messages, body.apply_chat_template)
-        check_room(started.ensemble, prompts, body.max_length)
-        requests.append(
-            GenerateRequest(
-                request_id=f"{batch_id}-{place}",
-                prompts=prompts,
-                max_new_tokens=body.max_new_tokens,
-                max_length=body.max_length,
-                min_new_tokens=body.min_new_tokens,
-                ignore_eos=body.ignore_eos,
-                stop=tuple(body.until or ()),
-                sampling=body.sampling(),
-                strategy=choice.strategy,
-                weights=choice.weights,
-                trace=body.trace,
-            )
-        )
-    return requests
-
-
-def _check_limits(service: Service, body: GenerateBody) -> None:
-    limit = service.config.engine.max_new_tokens_limit
-    if body.max_new_tokens > limit:
-        raise RequestError(
-            f"max_new_tokens {body.max_new_tokens} exceeds this server's limit of {limit}",
-            param="max_new_tokens",
-        )
-    limit = service.config.server.max_conversations
-    if len(body.messages_list) > limit:
-        raise RequestError(
-            f"messages_list holds {len(body.messages_list)} conversations, "
-            f"this server's limit is {limit}",
-            param="messages_list",
-        )
-    _check_candidates(service, body)
-    service.engine.check_open(len(body.messages_list))
+def _prepared(service: Service, request: ClientRequest) -> list[GenerateRequest]:
+    """The engine's requests; runs on a worker thread."""
+    # Again: the server may have filled before a worker was free.
+    service.engine.check_open(len(request.messages_list))
+    return prepare(service.config, service.started, request)
 
 
 def _check_candidates(service: Service, body: GenerateBody) -> None:

@@ -1,13 +1,12 @@
 """What `/api/generate` takes and gives: the original's fields, and ours beside them."""
 
-import secrets
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gac.core import Sampling
-from gac.engine.choice import Wishes
+from gac.engine.client_request import MOST_TRACED, ClientRequest
 from gac.server.trace_records import Record, TokenRecord
 from gac.vocabulary.retokenize import Rule
 
@@ -35,26 +34,6 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _without_surrogates(value: object) -> object:
-    try:
-        if isinstance(value, str):
-            value.encode()
-    except UnicodeEncodeError as error:
-        what = "a lone surrogate at character {place} is no Unicode text"
-        raise PydanticCustomError("surrogate", what, {"place": error.start}) from error
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_without_surrogates)]
-FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_without_surrogates)]
-StopString = Annotated[str, Field(min_length=1, max_length=1024)]
-StopStrings = Annotated[
-    list[Annotated[StopString, BeforeValidator(_without_surrogates)]],
-    # Each is looked for after every token, on the thread that serves everybody.
-    Field(max_length=64, fail_fast=True),
-]
-
-
 _MOST_KEYS = 256
 
 
@@ -73,7 +52,6 @@ def _named(value: object) -> object:
 
 
 Named = Annotated[Any, BeforeValidator(_named)]
-MOST_TRACED = 20
 USUALLY_TRACED = 5
 
 
@@ -95,63 +73,50 @@ Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 class Message(_Schema):
     """One message of a conversation."""
 
-    role: FilledText
-    content: Text
+    role: str
+    content: str
 
 
 # Fail fast, as a body may hold millions of wrong entries.
-Conversation = Annotated[list[Message], Field(min_length=1, fail_fast=True)]
+Conversation = Annotated[list[Message], Field(fail_fast=True)]
+StopStrings = Annotated[list[str], Field(fail_fast=True)]
 
 
 class GenerateBody(_Schema):
-    """The body of POST /api/generate; every field that is accepted has an effect."""
+    """The body of POST /api/generate; every field that is accepted has an effect.
 
-    messages_list: Annotated[list[Conversation], Field(min_length=1, fail_fast=True)]
-    max_new_tokens: Annotated[int, Field(ge=1)] = 50
-    max_length: Annotated[int, Field(ge=1)] | None = None
-    apply_chat_template: bool = False
+    Says how the JSON is built; what values a field may have is checked by `gac.engine.requests`.
+    """
+
+    messages_list: Annotated[list[Conversation], Field(fail_fast=True)]
+    max_new_tokens: int = ClientRequest.max_new_tokens
+    max_length: int | None = ClientRequest.max_length
+    apply_chat_template: bool = ClientRequest.apply_chat_template
     until: Annotated[StopStrings, BeforeValidator(_as_list)] | None = None
-    temperature: Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)] = 0.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
-    min_new_tokens: Annotated[int, Field(ge=0)] = 0
-    ignore_eos: bool = False
+    temperature: float = ClientRequest.temperature
+    top_k: int = ClientRequest.top_k
+    top_p: float = ClientRequest.top_p
+    min_p: float = ClientRequest.min_p
+    seed: int | None = ClientRequest.seed
+    min_new_tokens: int = ClientRequest.min_new_tokens
+    ignore_eos: bool = ClientRequest.ignore_eos
     strategy: Named = None
-    threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    weights: Annotated[dict[str, Weight], BeforeValidator(_short)] | None = None
+    threshold: float | None = None
+    weights: Annotated[dict[str, float], BeforeValidator(_short)] | None = None
     aggregation: Named = None
     members: Annotated[list[str], BeforeValidator(_short)] | None = None
     trace: Annotated[int, BeforeValidator(_traced)] = 0
 
-    @model_validator(mode="after")
-    def _min_not_above_max(self) -> "GenerateBody":
-        if self.min_new_tokens > self.max_new_tokens:
-            raise PydanticCustomError(
-                "min_above_max",
-                "{min} exceeds max_new_tokens {max}",
-                {
-                    "field": "min_new_tokens",
-                    "min": self.min_new_tokens,
-                    "max": self.max_new_tokens,
-                },
-            )
-        return self
-
-    def sampling(self) -> Sampling:
-        """How tokens are drawn; without a seed, by one that nobody has used."""
-        return Sampling(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            seed=secrets.randbits(64) if self.seed is None else self.seed,
+    def request(self) -> ClientRequest:
+        """What is asked for, as the engine's floor takes it."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in _ASKED}
+        conversations = [[m.model_dump() for m in messages] for messages in self.messages_list]
+        return ClientRequest(
+            **{**given, "messages_list": conversations, "until": tuple(self.until or ())}
         )
 
-    def wishes(self) -> Wishes:
-        """What is asked for of who writes, and how."""
-        return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
+
+_ASKED = tuple(field.name for field in fields(ClientRequest))
 
 
 class Usage(_Schema):

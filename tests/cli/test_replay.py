@@ -58,6 +58,14 @@ def test_replay_of_a_real_answer_is_identical(name, answers, config, tmp_path, c
     assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_operator_is_bound_by_no_limit_of_the_server(answers, config, tmp_path, capsys) -> None:
+    """A server may give a trace of few candidates a token; replay looks at many of each."""
+    trace = deepcopy(answers["two"]["trace"][0])
+    trace["request"]["max_new_tokens"] = 60_000
+    assert replay(tmp_path, config, trace) == 0
+    assert capsys.readouterr().out == f"identical: {len(trace['tokens'])} tokens\n"
+
+
 def test_doctored_token_is_found_with_its_margin(answers, config, tmp_path, capsys) -> None:
     trace = deepcopy(answers["two"]["trace"][0])
     tokens = trace["tokens"]

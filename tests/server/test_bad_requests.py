@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gac.errors import EngineOverloaded
-from gac.server.gac_routes import engine_requests
+from gac.server.gac_routes import _prepared
 from gac.server.schemas import GenerateBody
 from tests.support.client import ask, generate, get, one
 from tests.support.fake_service import PLAIN, fake_config, fakes_for, ready, until
@@ -61,12 +61,12 @@ BAD_BODIES: dict[str, tuple[Any, str | None, str]] = {
     "null-for-int": (one("a", max_new_tokens=None), "max_new_tokens", "integer"),
     "bool-for-float": (one("a", temperature=True), "temperature", "number"),
     "int-for-bool": (one("a", ignore_eos=1), "ignore_eos", "boolean"),
-    "nan": (one("a", temperature=float("nan")), "temperature", "finite"),
-    "infinity": (one("a", temperature=float("inf")), "temperature", "finite"),
-    "nan-top-p": (one("a", top_p=float("nan")), "top_p", "less than"),
-    "top-p-zero": (one("a", top_p=0), "top_p", "greater than 0"),
-    "top-k-negative": (one("a", top_k=-1), "top_k", "greater than or equal to 0"),
-    "seed-too-large": (one("a", seed=2**64), "seed", "less than"),
+    "nan": (one("a", temperature=float("nan")), "temperature", "from 0 to 100"),
+    "infinity": (one("a", temperature=float("inf")), "temperature", "from 0 to 100"),
+    "nan-top-p": (one("a", top_p=float("nan")), "top_p", "at most 1"),
+    "top-p-zero": (one("a", top_p=0), "top_p", "above 0"),
+    "top-k-negative": (one("a", top_k=-1), "top_k", "at least 0"),
+    "seed-too-large": (one("a", seed=2**64), "seed", "2^64"),
     "until-number": (one("a", until=5), "until", "list"),
     "until-empty-text": (one("a", until=""), "until[0]", "at least 1"),
     "zero-tokens": (one("a", max_new_tokens=0), "max_new_tokens", "1"),
@@ -286,9 +286,9 @@ def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
         engine = fakes.service.engine
         assert until(lambda: engine.num_running + engine.num_waiting == 2)
         with monkeypatch.context() as patch:
-            patch.setattr("gac.server.gac_routes.build_prompts", lambda *_: 1 / 0)
+            patch.setattr("gac.server.gac_routes.prepare", lambda *_: 1 / 0)
             with pytest.raises(EngineOverloaded):
-                engine_requests(fakes.service, GenerateBody(**two))
+                _prepared(fakes.service, GenerateBody(**two).request())
             patch.setattr("gac.server.gac_routes.run_in_threadpool", lambda *_: 1 / 0)
             answer = generate(url, two)
         release.set()
@@ -298,7 +298,7 @@ def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
 
 
 def test_defect_is_500_without_a_traceback(url: str, fakes, monkeypatch) -> None:
-    monkeypatch.setattr("gac.server.gac_routes.build_prompts", lambda *_: 1 / 0)
+    monkeypatch.setattr("gac.server.gac_routes.prepare", lambda *_: 1 / 0)
     answer = generate(url, one("a"))
     assert answer.status == 500
     assert answer.error["type"] == "server_error"

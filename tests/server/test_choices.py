@@ -191,7 +191,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"aggregation": {"name": "replace", "by": "x"}}, "aggregation", "'ada' or 'bora' or 'cleo'"),
     ({"threshold": 0.5}, "threshold", "strategy 'every_step' has none"),
     ({"threshold": 0.5, "strategy": "mixture"}, "threshold", "strategy 'mixture' has none"),
-    ({"threshold": 1.5, "strategy": "threshold"}, "threshold", "less than or equal to 1"),
+    ({"threshold": 1.5, "strategy": "threshold"}, "threshold", "from 0 to 1"),
     ({"threshold": 0.5, "strategy": GATE}, "threshold", "stands in strategy, too"),
     (
         {"aggregation": "min", "strategy": {"name": "every_step", "aggregation": "min"}},
@@ -213,7 +213,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"weights": {}}, "weights", "'ada', 'bora', 'cleo' has none"),
     ({"weights": {"ada": 1, "bora": 1}}, "weights", "'cleo' has none"),
     ({"weights": dict.fromkeys(NAMES, 0)}, "weights", "all are 0"),
-    ({"weights": {"ada": -1}}, "weights.ada", "greater than or equal to 0"),
+    ({"weights": {"ada": -1}}, "weights.ada", "at least 0"),
     ({"weights": {"ada": True}}, "weights.ada", "number"),
     ({"weights": [1, 2, 3]}, "weights", "dictionary"),
     (

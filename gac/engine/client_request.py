@@ -1,0 +1,140 @@
+"""What a client asks for, as a plain value, and which values its fields may have."""
+
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gac.core import Sampling
+from gac.engine.choice import Named, Wishes
+from gac.engine.prompts import Conversation
+from gac.errors import RequestError
+
+MOST_TRACED = 20
+MOST_STOP_STRINGS = 64
+"""Each is looked for after every token, on the thread that serves everybody."""
+LONGEST_STOP_STRING = 1024
+"""Characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRequest:
+    """What a client asks for; the fields and their defaults are those of `/api/generate`.
+
+    An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
+    Without a `seed` one is drawn for each text.  `trace`: so many candidates for each token.
+    """
+
+    messages_list: Sequence[Conversation | str]
+    apply_chat_template: bool = False
+    max_new_tokens: int = 50
+    max_length: int | None = None
+    min_new_tokens: int = 0
+    ignore_eos: bool = False
+    until: Sequence[str] = ()
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    strategy: Named | None = None
+    threshold: float | None = None
+    weights: Mapping[str, float] | None = None
+    aggregation: Named | None = None
+    members: Sequence[str] | None = None
+    trace: int = 0
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is asked for of who writes, and how."""
+        return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
+
+    def sampling(self) -> Sampling:
+        """How the tokens of one text are drawn; its seed is drawn here if none was sent."""
+        return Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            seed=secrets.randbits(64) if self.seed is None else self.seed,
+        )
+
+
+_ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("max_new_tokens", "at least 1", lambda n: n >= 1),
+    ("max_length", "at least 1", lambda n: n >= 1),
+    ("min_new_tokens", "at least 0", lambda n: n >= 0),
+    ("temperature", "from 0 to 100", lambda x: 0.0 <= x <= 100.0),
+    ("top_k", "at least 0", lambda n: n >= 0),
+    ("top_p", "above 0 and at most 1", lambda x: 0.0 < x <= 1.0),
+    ("min_p", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
+    ("seed", "from -2^63 to 2^64 - 1", lambda n: -(2**63) <= n < 2**64),
+    ("threshold", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
+    ("trace", f"from 0 to {MOST_TRACED}", lambda n: 0 <= n <= MOST_TRACED),
+)
+"""By field: what it must be, in words and as a test, which no nan passes."""
+
+
+def check_values(request: ClientRequest) -> None:
+    """Check every field by itself, and those that hang together.
+
+    Raises: RequestError naming the first field that is wrong.
+    """
+    for field, words, allows in _ALLOWED:
+        value = getattr(request, field)
+        if value is not None and not allows(value):
+            raise _wrong(field, f"must be {words}, not {value}")
+    if request.min_new_tokens > request.max_new_tokens:
+        excess = f"{request.min_new_tokens} exceeds max_new_tokens {request.max_new_tokens}"
+        raise _wrong("min_new_tokens", excess)
+    for name, weight in (request.weights or {}).items():
+        if not (0.0 <= weight and math.isfinite(weight)):
+            raise _wrong(f"weights.{name}", f"must be finite and at least 0, not {weight}")
+    _check_stop_strings(request.until)
+    if not request.messages_list:
+        raise _wrong("messages_list", "must have at least 1 conversation")
+    for place, conversation in enumerate(request.messages_list):
+        where = f"messages_list[{place}]"
+        if isinstance(conversation, str) and request.apply_chat_template:
+            what = f"{where} is a plain text; a chat template needs messages"
+            raise _wrong("apply_chat_template", what)
+        if not isinstance(conversation, str) and not conversation:
+            raise _wrong(where, "must have at least 1 message")
+        for field, text in _texts(where, conversation):
+            _check_text(field, text)
+
+
+def _wrong(field: str, what: str) -> RequestError:
+    return RequestError(f"{field}: {what}", param=field)
+
+
+def _check_stop_strings(until: Sequence[str]) -> None:
+    if len(until) > MOST_STOP_STRINGS:
+        raise _wrong("until", f"must have at most {MOST_STOP_STRINGS} strings, not {len(until)}")
+    for place, text in enumerate(until):
+        if not 1 <= len(text) <= LONGEST_STOP_STRING:
+            what = f"must have at least 1 and at most {LONGEST_STOP_STRING} characters"
+            raise _wrong(f"until[{place}]", f"{what}, not {len(text)}")
+        _check_text(f"until[{place}]", text)
+
+
+def _texts(where: str, conversation: Conversation | str) -> Iterator[tuple[str, str]]:
+    """Every text of a conversation, with its place."""
+    if isinstance(conversation, str):
+        yield where, conversation
+        return
+    for place, message in enumerate(conversation):
+        if not message["role"]:
+            raise _wrong(f"{where}[{place}].role", "must have at least 1 character")
+        for key in ("role", "content"):
+            yield f"{where}[{place}].{key}", message[key]
+
+
+def _check_text(field: str, text: str) -> None:
+    """A lone surrogate cannot be encoded, and no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = f"a lone surrogate at character {error.start} is no Unicode text"
+        raise _wrong(field, what) from error

@@ -1,0 +1,73 @@
+"""The one way in: what a client asks for, checked, rendered and encoded.
+
+HTTP, the command line, replay, benchmarks and tests all make a `ClientRequest`, and get from
+`prepare` one `GenerateRequest` for each text.
+"""
+
+import uuid
+from collections.abc import Mapping
+
+from gac.config import Config
+from gac.core import GenerateRequest, Prompt
+from gac.engine.choice import Choice, choose
+from gac.engine.client_request import ClientRequest, check_values
+from gac.engine.prompts import build_prompts, check_room
+from gac.engine.startup import Started
+from gac.errors import RequestError
+
+
+def check_limits(config: Config, request: ClientRequest) -> None:
+    """Check what costs nothing to check: the limits of this server.
+
+    Raises: RequestError naming the field.
+    """
+    limit = config.engine.max_new_tokens_limit
+    if request.max_new_tokens > limit:
+        raise RequestError(
+            f"max_new_tokens {request.max_new_tokens} exceeds this server's limit of {limit}",
+            param="max_new_tokens",
+        )
+    limit = config.server.max_conversations
+    if len(request.messages_list) > limit:
+        raise RequestError(
+            f"messages_list holds {len(request.messages_list)} conversations, "
+            f"this server's limit is {limit}",
+            param="messages_list",
+        )
+
+
+def prepare(config: Config, started: Started, request: ClientRequest) -> list[GenerateRequest]:
+    """One request of the engine for each text, in their order.
+
+    Renders and encodes every prompt, so it belongs on a worker thread.  Does not ask for the
+    server's limits: see `check_limits`.
+    Raises: RequestError naming the field that is wrong.
+    """
+    check_values(request)
+    choice = choose(config, request.wishes, request.sampling())
+    tokenizers = {name: started.tokenizers[name] for name in choice.members}
+    batch_id = uuid.uuid4().hex
+    prepared = []
+    for place, conversation in enumerate(request.messages_list):
+        prompts = build_prompts(tokenizers, conversation, request.apply_chat_template)
+        check_room(started.ensemble, prompts, request.max_length)
+        prepared.append(_one_text(f"{batch_id}-{place}", request, choice, prompts))
+    return prepared
+
+
+def _one_text(
+    request_id: str, request: ClientRequest, choice: Choice, prompts: Mapping[str, Prompt]
+) -> GenerateRequest:
+    return GenerateRequest(
+        request_id=request_id,
+        prompts=prompts,
+        max_new_tokens=request.max_new_tokens,
+        max_length=request.max_length,
+        min_new_tokens=request.min_new_tokens,
+        ignore_eos=request.ignore_eos,
+        stop=tuple(request.until),
+        sampling=request.sampling(),
+        strategy=choice.strategy,
+        weights=choice.weights,
+        trace=request.trace,
+    )
