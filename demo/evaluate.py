@@ -18,7 +18,7 @@ from demo.corpus import Conversation
 from demo.members import MEMBERS, Member
 from demo.questions import Question, questions
 from demo.together import Together
-from gac.config import EveryStepConfig, StrategyConfig, ThresholdConfig
+from gac.config import EveryStepConfig, SafeConfig, StrategyConfig, ThresholdConfig
 
 Answer = Callable[[list[Conversation]], list[str]]
 
@@ -86,13 +86,19 @@ def is_right(question: Question, reply: str) -> bool:
     )
 
 
+PAIR = ["ada", "bora"]
+TRIO = ["ada", "bora", "cleo"]
 ENSEMBLES: dict[str, tuple[list[str], StrategyConfig]] = {
-    "ada+bora": (["ada", "bora"], EveryStepConfig()),
-    "ada+bora+cleo": (["ada", "bora", "cleo"], EveryStepConfig()),
-    "gate ada 0.5": (["ada", "bora"], ThresholdConfig(gate="ada", threshold=0.5)),
-    "gate ada 0.9": (["ada", "bora"], ThresholdConfig(gate="ada", threshold=0.9)),
+    "pair": (PAIR, EveryStepConfig()),
+    "pair, gate": (PAIR, ThresholdConfig(gate="ada", threshold=0.5)),
+    "trio": (TRIO, EveryStepConfig()),
+    "trio, gate": (TRIO, ThresholdConfig(gate="ada", threshold=0.5)),
+    "trio, SAFE": (TRIO, SafeConfig(drafter="ada")),
 }
-"""What the table compares with the members: a name, the members, and how they write."""
+"""What the table compares with the members: a name, the members, and how they write.
+
+The pair is ada and bora; the gate is ada, with a threshold of 0.5; ada also drafts for SAFE.
+"""
 
 
 def ensemble_marks(asked: list[Question]) -> dict[str, list[bool]]:

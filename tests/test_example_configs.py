@@ -14,7 +14,7 @@ FILES = sorted(path.name for path in FOLDER.iterdir())
 def test_the_promised_examples_exist() -> None:
     assert set(FILES) >= {
         "demo.yaml",
-        "demo_three.yaml",
+        "demo_two.yaml",
         "example_ensemble_every_step.yaml",
         "example_thresholded_ensemble.yaml",
         "laptop_cpu.yaml",
@@ -37,12 +37,19 @@ def test_example_says_what_it_shows_needs_and_how_to_start(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo.yaml", "demo_three.yaml", "demo_geometric.yaml", "demo_gate_unite.yaml"]
+    "name", ["demo.yaml", "demo_two.yaml", "demo_geometric.yaml", "demo_gate_unite.yaml"]
 )
 def test_demo_members_are_in_the_repository(name: str) -> None:
     for member in load_config(FOLDER / name).members:
         assert (Path(member.path) / "config.json").is_file()
         assert member.num_gpus == 0
+
+
+def test_the_default_demo_is_all_three_members() -> None:
+    config = load_config(FOLDER / "demo.yaml")
+    assert [member.name for member in config.members] == ["ada", "bora", "cleo"]
+    assert config.strategy == EveryStepConfig()
+    assert "CONFIG ?= example_configs/demo.yaml\n" in (FOLDER.parent / "Makefile").read_text()
 
 
 def test_every_step_example_asks_all_members() -> None:

@@ -19,11 +19,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
-def demo_config(folder: Path, **sections: Any) -> Path:
-    """A configuration file of two demo members, with sections and keys replaced."""
-    members = [
-        {"weight": str(ROOT / "demo" / "models" / name), "name": name} for name in ("ada", "bora")
-    ]
+def demo_config(folder: Path, names: Sequence[str] = ("ada", "bora"), **sections: Any) -> Path:
+    """A configuration file of two demo members, or of these, with sections and keys replaced."""
+    models = ROOT / "demo" / "models"
+    members = [{"weight": str(models / name), "name": name} for name in names]
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({"CONFIG_API_SERVER": members, **sections}), "utf-8")
     return path
