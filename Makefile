@@ -9,14 +9,22 @@ PORT ?= 8000
 
 .PHONY: setup serve test check test-core test-rest bench evaluate clean
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.txt requirements-dev.txt
+# What serving needs, and no more.
+$(VENV)/.serving: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) -r requirements.txt
 	touch $@
 
-serve: setup
+# What tests, checks and benchmarks need, too.
+$(VENV)/.ready: $(VENV)/.serving requirements-dev.txt
+	$(PIP) -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+serve: $(VENV)/.serving
 	OMP_NUM_THREADS=1 $(BIN)/python gac_api_server.py --config-path $(CONFIG) --port $(PORT)
 
 test: setup

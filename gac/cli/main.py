@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from gac import __version__
-from gac.cli.options import ConfigPath, Host, LogLevel, Port, configured, set_up_output
+from gac.cli.options import (
+    ConfigPath,
+    Host,
+    LogLevel,
+    Port,
+    configured,
+    demo_config,
+    in_process,
+    set_up_output,
+    strategy_of,
+)
 from gac.cli.process import code_of, run_process
 
 app = typer.Typer(
@@ -82,6 +92,59 @@ def check(config_path: ConfigPath, log_level: LogLevel = "info") -> None:
     from gac.cli.check import check as run
 
     raise typer.Exit(run(config))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What the members are asked, as one user.")],
+    config_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--config-path",
+            help="The YAML file that describes the ensemble (default: the demo's three tiny "
+            "members, which come with this program).",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="How the members write together: a strategy's name, or JSON with its parameters "
+            '(such as {"name": "threshold", "gate": "ada"}) (default: as the configuration says).'
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="At most so many tokens are written.")
+    ] = 128,
+    temperature: Annotated[
+        float,
+        typer.Option(min=0.0, max=100.0, help="0 takes the likeliest token; above, it is drawn."),
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Makes what is drawn repeatable (default: another one every time)."),
+    ] = None,
+    chat_template: Annotated[
+        bool,
+        typer.Option(
+            help="Put the question into each member's chat template, rather than have the members "
+            "continue it as it stands."
+        ),
+    ] = True,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Ask one question here, without a server.
+
+    Prints each member's own answer, then the one they write together, with who wrote each token in
+    colour, and where the members disagreed.  Members are loaded into this process; Ray is not used.
+    """
+    set_up_output(log_level)
+    chosen = strategy_of(strategy)
+    config = in_process(config_path or demo_config())
+    from gac.cli.ask import Question
+    from gac.cli.ask import ask as run
+
+    asked = Question(question, chosen, max_new_tokens, temperature, seed, chat_template)
+    raise typer.Exit(run(config, asked))
 
 
 @app.command()

@@ -1,13 +1,15 @@
 """The options that commands share, and the configuration they come to."""
 
+import json
 import logging
 import os
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from gac.config import Config, load_config
+from gac.config import Config, RayConfig, load_config
 from gac.config.devices import check_devices
 from gac.errors import ConfigError
 
@@ -46,13 +48,32 @@ def set_up_output(log_level: str) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def demo_config() -> Path:
+    """The configuration of the demo's members: inside the installed package, or beside it."""
+    package = Path(str(files("gac")))
+    installed = package / "example_configs" / "demo.yaml"
+    return installed if installed.exists() else package.parent / "example_configs" / "demo.yaml"
+
+
+def strategy_of(text: str | None) -> str | dict[str, Any] | None:
+    """A strategy as a request names it: its name, or its parameters.  Raises: ConfigError."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--strategy: {text} is not JSON: {error}") from error
+    return fields
+
+
+def in_process(path: Path) -> Config:
+    """The file's configuration with all members in this process.  Raises: ConfigError."""
+    return _checked(path, load_config(path).model_copy(update={"ray": RayConfig(enabled=False)}))
+
+
 def configured(path: Path, host: str | None = None, port: int | None = None) -> Config:
     """The file's configuration with what the command line overrides.  Raises: ConfigError."""
-    config = load_config(path)
-    try:
-        check_devices(config)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.message}") from error
+    config = _checked(path, load_config(path))
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     for key, value in given.items():
         try:
@@ -61,3 +82,11 @@ def configured(path: Path, host: str | None = None, port: int | None = None) -> 
             allowed = type(config.server).model_fields[key].description
             raise ConfigError(f"--{key}: {value!r} is not allowed; must be {allowed}") from error
     return config.model_copy(update={"server": config.server.model_copy(update=given)})
+
+
+def _checked(path: Path, config: Config) -> Config:
+    try:
+        check_devices(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    return config
