@@ -1,6 +1,5 @@
 """From a member's configuration to a host that can be asked; the same near and far."""
 
-import os
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from gac.config import EngineConfig, MemberConfig
 from gac.core import Extend
 from gac.decoding.support import TokenOrder
 from gac.errors import MemberError
+from gac.members.cores import usable_cores
 from gac.members.drafting import Drafter
 from gac.members.host import MemberHost
 from gac.members.member import MemberFacts
@@ -83,7 +83,7 @@ class MemberLoader:
         order = self._order
         try:
             # Counted where the model runs, which need not be where the server does.
-            share = max(1, (os.cpu_count() or 1) // order.num_members)
+            share = max(1, usable_cores() // order.num_members)
             spec = replace(order.spec, num_threads=order.spec.num_threads or share)
             self._loaded = loaded = load_model(spec, self._report)
             self._report("self-check", 0.0)

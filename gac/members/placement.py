@@ -1,26 +1,32 @@
-"""Where members run: one Ray, one placement group, and a clear word where it cannot be."""
+"""Where members run: one Ray, one placement group, and a clear error where there is no room."""
 
 import logging
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from gac.config import MemberConfig, RayConfig
 from gac.errors import PlacementError
 from gac.members.inbox import Inbox
 from gac.members.loader import LoadOrder
 from gac.members.ray_actor import RaySeedling
+from gac.members.socket_folder import short_folder
 from gac.members.transport import Exchange
 
 logger = logging.getLogger(__name__)
 
 PLACEMENT_TIMEOUT_S = 8.0
-"""How long a cluster that has enough in all may take to free it."""
+"""How long to wait for a cluster that has enough resources, but in use by others."""
 
 
 KNOCK_TIMEOUT_S = 5.0
@@ -43,17 +49,11 @@ class RayCluster:
         """Start or join Ray.
 
         A bare `ray.init()` may join somebody else's cluster, hence `address="local"`.
-        Raises: PlacementError if the configured cluster cannot be reached.
+        Raises: PlacementError if it cannot be started, or the configured cluster not be reached.
         """
         address = self._config.address
         if address is None:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )
+            _start_our_own()
             return
         logger.warning("joining the Ray cluster at %s: whoever reaches it can run code", address)
         try:
@@ -79,8 +79,8 @@ class RayCluster:
                     f"Free now: {shown_resources(_ask('available_resources'))}"
                 )
         options = {m.name: self._options(m, place) for place, m in enumerate(reserving)}
-        nothing = {"num_cpus": 0, "num_gpus": 0}
-        self._placed = {o.name: (o, options.get(o.name, nothing)) for o in orders}
+        here = _options_here()
+        self._placed = {o.name: (o, options.get(o.name, here)) for o in orders}
         return [self.launch(order.name) for order in orders]
 
     def launch(self, name: str) -> RaySeedling:
@@ -89,8 +89,14 @@ class RayCluster:
         return RaySeedling(order, options, self._exchange)
 
     def check(self, members: Sequence[MemberConfig]) -> None:
-        """Raise PlacementError if the cluster could never hold these members."""
-        check_resources(members, _ask("cluster_resources"), _ask("nodes"))
+        """Raise PlacementError if the cluster could never hold these members.
+
+        Warns of those that would run on the CPU beside GPUs that nobody reserves.
+        """
+        resources = _ask("cluster_resources")
+        check_resources(members, resources, _ask("nodes"))
+        for warning in idle_gpu_warnings(members, resources):
+            logger.warning("%s", warning)
 
     def _options(self, member: MemberConfig, place: int) -> dict[str, Any]:
         assert self._group is not None
@@ -113,6 +119,22 @@ class RayCluster:
         ray.shutdown()
 
 
+def _start_our_own() -> None:
+    # Ray would follow TMPDIR, too, and fail where that is too long.
+    folder = None if "RAY_TMPDIR" in os.environ else str(Path(short_folder()) / "ray")
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+    except OSError as error:
+        raise PlacementError(f"cannot start Ray: {error}") from error
+
+
 def _knock(address: str) -> None:
     """Raise OSError if nobody listens at host:port; Ray would try for more than a minute."""
     host, _, port = address.rpartition(":")
@@ -129,6 +151,29 @@ def bundle_of(member: MemberConfig) -> dict[str, float]:
     """What a member reserves; CPU members reserve nothing unless they say so."""
     wanted = {"GPU": member.num_gpus, "CPU": member.num_cpus}
     return {resource: amount for resource, amount in wanted.items() if amount > 0}
+
+
+def _options_here() -> dict[str, Any]:
+    """For a member that reserves nothing: on this machine, where its files and its config are."""
+    here = ray.get_runtime_context().get_node_id()
+    strategy = NodeAffinitySchedulingStrategy(here, soft=False)
+    return {"num_cpus": 0, "num_gpus": 0, "scheduling_strategy": strategy}
+
+
+def idle_gpu_warnings(
+    members: Sequence[MemberConfig], cluster: Mapping[str, float]
+) -> Iterator[str]:
+    """For each member that says nothing of GPUs where some are left, what it takes to get one."""
+    left = cluster.get("GPU", 0.0) - sum(member.num_gpus for member in members)
+    if left <= 0:
+        return
+    for member in members:
+        if member.device != "cpu" and "num_gpus" not in member.model_fields_set:
+            yield (
+                f"MEMBER {member.name!r} WILL RUN ON THE CPU, THOUGH {left:g} GPU(S) ARE FREE: Ray "
+                "gives a member no GPU unless its num_gpus says so (such as 1 or 0.5; "
+                "0 keeps it on the CPU without this warning)"
+            )
 
 
 def check_resources(

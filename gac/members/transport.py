@@ -28,6 +28,7 @@ from gac.members.inbox import SocketInbox
 from gac.members.loss import SILENCE_S, Loss, hangs
 from gac.members.member import Reply
 from gac.members.messages import pack_batch, unpack_reply
+from gac.members.socket_folder import short_folder
 from gac.members.tcp_wire import NearTcpWire
 from gac.members.unix_wire import NearUnixWire
 from gac.members.wires import Message, NearWire
@@ -131,7 +132,7 @@ class Exchange:
     def __init__(self) -> None:
         self._context = zmq.Context()
         self.inbox = SocketInbox()
-        self._folder = tempfile.TemporaryDirectory(prefix="gac-")
+        self._folder = tempfile.TemporaryDirectory(prefix="gac-", dir=short_folder())
         self._epochs = itertools.count(1)
         self.keys = Keys.make()
 

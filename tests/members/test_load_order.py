@@ -10,7 +10,7 @@ from gac.members.loader import MemberLoader, load_order
 
 @pytest.mark.parametrize(
     ("configured", "cores", "members", "expected"),
-    [(3, 16, 2, 3), (None, 16, 2, 8), (None, 2, 3, 1), (None, None, 1, 1)],
+    [(3, 16, 2, 3), (None, 16, 2, 8), (None, 2, 3, 1), (None, 1, 1, 1)],
 )
 def test_threads_of_a_member(configured, cores, members, expected, monkeypatch) -> None:
     seen = []
@@ -20,7 +20,7 @@ def test_threads_of_a_member(configured, cores, members, expected, monkeypatch) 
         raise MemberError("far enough")
 
     monkeypatch.setattr(loader, "load_model", load)
-    monkeypatch.setattr(loader.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(loader, "usable_cores", lambda: cores)
     member = MemberConfig(path="x/y", name="ada", num_threads=configured)
     with pytest.raises(MemberError, match="'ada': far enough"):
         MemberLoader(load_order(member, EngineConfig(), members)).load()
