@@ -7,7 +7,7 @@ ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 CONFIG ?= example_configs/demo.yaml
 PORT ?= 8000
 
-.PHONY: setup serve test check test-core test-rest bench evaluate clean
+.PHONY: setup serve test test-all check bench evaluate clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -27,24 +27,22 @@ $(VENV)/.ready: $(VENV)/.serving requirements-dev.txt
 serve: $(VENV)/.serving
 	OMP_NUM_THREADS=1 $(BIN)/python gac_api_server.py --config-path $(CONFIG) --port $(PORT)
 
+# Two workers, whatever the machine has: the tests are sized for two cores.
+PYTEST := $(ENV) $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --durations 10
+
+# What a person waits for: few random examples, and no test that starts processes.
 test: setup
-	$(ENV) $(BIN)/python -m pytest -q
+	$(PYTEST) -m "not slow"
+
+# Everything: all random examples, servers, Ray, benchmarks.
+test-all: setup
+	$(PYTEST) --hypothesis-profile thorough
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict gac
-	$(ENV) $(BIN)/python -m pytest -q tests/test_architecture.py
-	$(MAKE) --jobs 2 --output-sync=target test-core test-rest
-
-# The tests in two halves, which take about as long: `check` runs them side by side.
-CORE := tests/decoding tests/engine tests/equalities tests/vocabulary
-
-test-core:
-	$(ENV) $(BIN)/python -m pytest -q --hypothesis-profile=thorough $(CORE)
-
-test-rest:
-	$(ENV) $(BIN)/python -m pytest -q --hypothesis-profile=thorough tests $(CORE:%=--ignore %) --ignore tests/test_architecture.py
+	$(MAKE) test-all
 
 bench: setup
 	$(ENV) $(BIN)/python -m benchmarks

@@ -117,7 +117,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}", "nonsense://x", "http://:x"])
+@pytest.mark.parametrize(
+    "url",
+    [f"http://127.0.0.1:{free_port()}", "nonsense://x", "http://:x"],
+    ids=["nobody listens", "no such scheme", "no port"],
+)
 def test_says_that_there_is_no_server(url: str) -> None:
     done = call("--url", url)
     assert done.returncode == 1

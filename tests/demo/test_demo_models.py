@@ -184,6 +184,7 @@ def _corpus_digest() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_corpus_is_the_same_in_every_process(hash_seed: str) -> None:
     code = "from tests.demo.test_demo_models import _corpus_digest; print(_corpus_digest())"

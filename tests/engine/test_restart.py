@@ -189,6 +189,7 @@ def test_member_that_is_lost_too_often_is_given_up(mortal: Mortal, go_on: thread
         assert get(url, "/status").body["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_restart_that_fails_is_tried_again_and_then_given_up() -> None:
     sown: list[MortalSeedling] = []
 

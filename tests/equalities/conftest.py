@@ -1,8 +1,25 @@
 """Says at the end of a run how much was compared, and how many ties were met."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.oracle import COMPARED, TIES
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a parallel run hands over what it counted."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["compared"], output["ties"] = COMPARED, [str(tie) for tie in TIES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker counted."""
+    output = getattr(node, "workeroutput", {})
+    COMPARED.extend(output.get("compared", ()))
+    TIES.extend(output.get("ties", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

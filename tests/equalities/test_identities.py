@@ -211,6 +211,7 @@ def test_settings_that_must_matter_do(trio) -> None:
     assert len(texts) == 4
 
 
+@pytest.mark.slow
 def test_hash_seeds_change_nothing() -> None:
     """Neither of two other processes' seeds, nor this one's."""
     running = [
