@@ -572,11 +572,11 @@ def test_file_instead_of_a_folder_is_an_error(tmp_path: Path) -> None:
         ("[" * 5000, "not valid YAML: nested too deeply"),
         (
             "engine: {}\nserver: {}\nengine: {}\n",
-            "line 3, column 1: not valid YAML: the key 'engine' stands twice (first on line 1)",
+            "line 3, column 1: not valid YAML: the key 'engine' appears twice (first on line 1)",
         ),
         (
             "CONFIG_API_SERVER:\n  - name: a\n    weight: b\n    'name': c\n",
-            "line 4, column 5: not valid YAML: the key 'name' stands twice (first on line 2)",
+            "line 4, column 5: not valid YAML: the key 'name' appears twice (first on line 2)",
         ),
     ],
 )

@@ -138,7 +138,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             earlier = first.setdefault((key.tag, key.value), key)
             if earlier is not key:
-                problem = f"the key {show(key.value)} stands twice"
+                problem = f"the key {show(key.value)} appears twice"
                 problem += f" (first on line {earlier.start_mark.line + 1})"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
         return node

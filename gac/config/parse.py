@@ -99,7 +99,7 @@ def resolve_path(weight: str, config_dir: Path) -> str:
     if re.fullmatch(_HUB_NAME, weight):  # never what begins as a path does: / . ~
         return weight
     what = f"there is no such folder (looked from {config_dir} and {os.getcwd()})"
-    raise ConfigError(f"{show(weight)}: {what}, and no hub name looks like this")
+    raise ConfigError(f"{show(weight)}: {what}, and it is not a hub name either")
 
 
 def _read_members(items: object, folder: Path, problems: list[str]) -> list[MemberConfig]:

@@ -224,7 +224,10 @@ class Engine:
 
     def _evict_and_admit(self) -> None:
         for sequence in self._scheduler.evict():
-            logger.info("request %s is evicted for now", sequence.request.request_id)
+            logger.info(
+                "request %s: its caches are evicted; it will be computed again",
+                sequence.request.request_id,
+            )
             sequence.forget_caches()
             self._released.append(sequence.number)
             self.metrics.evictions += 1

@@ -161,7 +161,7 @@ class Service:
         if self.failure:
             return self.failure.message
         if reasons := self._reasons:
-            return f"{'; '.join(reasons)}; started again, requests wait"
+            return f"{'; '.join(reasons)}; it is being restarted, and requests wait"
         return f"the members are {self.state}"
 
     @property

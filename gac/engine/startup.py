@@ -75,7 +75,7 @@ class Patience:
                 raise MemberError(f"member {name!r} did not start within {self.start_s:g} s")
         if loading and still_s > self.standstill_s:
             at = (f"{name!r} ({stage}, {share:.0%})" for name, (stage, share) in loading.items())
-            reason = f"no further for {self.standstill_s:g} s (engine.load_timeout_s)"
+            reason = f"no progress for {self.standstill_s:g} s (engine.load_timeout_s)"
             raise MemberError(f"loading members: {', '.join(at)}: {reason}")
 
 

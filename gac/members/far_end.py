@@ -55,7 +55,7 @@ class FarEnd:
         except EOFError:
             pass
         except Exception:  # the edge of a process: loud, as a silent end would look like a hang
-            logger.exception("the line has failed")
+            logger.exception("the connection to the server failed")
             self._on_defect()
         finally:
             self._ended.set()
@@ -66,7 +66,7 @@ class FarEnd:
         try:
             header = Header.unpack(message[0])
         except ValueError as error:
-            logger.warning("not a message: %s", error)
+            logger.warning("a message from the server cannot be decoded: %s", error)
             return
         if header.epoch != self._epoch:
             return

@@ -66,7 +66,7 @@ class MemberHost:
             try:
                 listed = self._rows([one.last for one in going])
             except MemberError as error:
-                logger.warning("a draft breaks off: %s", error.message)
+                logger.warning("a draft stopped early because of an error: %s", error.message)
                 listed = [error] * len(going)
             for one, rows in zip(going, listed, strict=True):
                 one.take(rows)

@@ -112,7 +112,7 @@ class MemberLoader:
     def seat(self, seat: Seat) -> MemberHost:
         """The host, once the union vocabulary is known."""
         assert self._loaded and self._runner and self._facts, (
-            "a member is seated before it is loaded"
+            "a member was told its place in the union vocabulary before it was loaded"
         )
         name, facts = self._order.name, self._facts
         projection = Projection(

@@ -13,7 +13,7 @@ GAP_S = 2.5
 
 def hangs(name: str) -> MemberLost:
     """The error for a member whose process is there and silent."""
-    return MemberLost(f"member {name!r} hangs: nothing was heard of it for {SILENCE_S:g} s")
+    return MemberLost(f"member {name!r} hangs: no heartbeat for {SILENCE_S:g} s")
 
 
 class Loss:

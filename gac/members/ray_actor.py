@@ -228,7 +228,9 @@ class RaySeedling:
             except MemberLost:
                 raise
             except (OSError, zmq.ZMQError, MemberError) as error:
-                logger.warning("%s: no sockets (%s), plain Ray calls instead", self.name, error)
+                logger.warning(
+                    "%s: sockets cannot be used (%s); Ray calls are used instead", self.name, error
+                )
         member = RayMember(self.name, self._actor, facts)
         member.watch_pulse()
         return member
@@ -249,7 +251,9 @@ def _promptly(name: str, reference: Any) -> Any:
     try:
         return _future(name, reference).result(SEAT_S)
     except TimeoutError as error:  # an OSError, which must not be taken for one of sockets
-        raise MemberLost(f"member {name!r} hangs while it is seated") from error
+        raise MemberLost(
+            f"member {name!r} hangs: it did not take over the union vocabulary in {SEAT_S:g} s"
+        ) from error
 
 
 def _future(name: str, reference: Any) -> "Future[Any]":

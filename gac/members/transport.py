@@ -79,7 +79,7 @@ class Line:
 
     def _broken(self) -> None:
         """The member's end is closed, which nobody but the end of its process does."""
-        self._loss.happen(MemberLost(f"member {self._name!r} died: it has hung up"))
+        self._loss.happen(MemberLost(f"member {self._name!r} died: its connection closed"))
 
     def _look(self, now: float, was_away: bool) -> None:
         """Judge by silence, but never by what this process itself has slept through."""
@@ -101,7 +101,7 @@ class Line:
         try:
             header = Header.unpack(message[0])
         except ValueError as error:
-            logger.warning("member %r sent what is no message: %s", self._name, error)
+            logger.warning("member %r sent a message that cannot be decoded: %s", self._name, error)
             return
         if header.epoch != self._epoch:
             return
@@ -119,7 +119,9 @@ class Line:
         try:
             future.set_result(unpack_reply(message[1]))
         except msgspec.MsgspecError as error:
-            future.set_exception(MemberError(f"member {self._name!r} cannot be read: {error}"))
+            future.set_exception(
+                MemberError(f"an answer of member {self._name!r} cannot be decoded: {error}")
+            )
 
     def close(self) -> None:
         """Let go of the connection."""

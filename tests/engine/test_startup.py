@@ -80,7 +80,7 @@ def test_start_fails_for_members_that_come_no_further(
     with pytest.raises(MemberError) as failed:
         start_ensemble(config, None, nothing)
     assert failed.value.message == (
-        "loading members: 'bora' (weights, 0%): no further for 1500 s (engine.load_timeout_s)"
+        "loading members: 'bora' (weights, 0%): no progress for 1500 s (engine.load_timeout_s)"
     )
     assert 11_500 < clock.now < 11_600
     assert slow.is_closed and stuck.is_closed
@@ -94,7 +94,7 @@ def test_member_may_take_long_if_it_comes_further(clock: Clock, started: Started
 
 @pytest.mark.parametrize(
     ("stage", "words"),
-    [("starting", "member 'ada' did not start within 60 s"), ("weights", "no further for 1500 s")],
+    [("starting", "member 'ada' did not start within 60 s"), ("weights", "no progress for 1500 s")],
 )
 def test_next_life_that_hangs_is_ended(
     stage: str, words: str, clock: Clock, started: Started
