@@ -1,4 +1,4 @@
-"""Clients that read tokens as they come: each a thread with a queue of its own.
+"""Clients that read tokens as they come, each a thread with a stream of its own.
 
 Closed loop: a client sends its next request when the last has ended.  Open loop: requests arrive
 by chance, whether or not others have ended.
@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 
 from benchmarks.rounds import percentile
-from gac.core import ErrorEvent, Event, GenerateRequest, TokenEvent
+from gac.core import ErrorEvent, GenerateRequest, TokenEvent
 from gac.engine.engine import Engine
 
 PERCENTS = (50, 99)
@@ -51,14 +50,13 @@ def figures(heard: Sequence[Heard]) -> dict[str, float]:
 
 def listen(engine: Engine, request: GenerateRequest) -> Heard:
     """Send a request and read its tokens, on the caller's thread."""
-    events: SimpleQueue[Event] = SimpleQueue()
     sent_at = time.perf_counter()
-    engine.submit([request], events.put)
     read_at = []
-    while isinstance(event := events.get(), TokenEvent):
-        read_at.append(time.perf_counter())
-    if isinstance(event, ErrorEvent):
-        raise event.error
+    for event in engine.stream([request]):
+        if isinstance(event, ErrorEvent):
+            raise event.error
+        if isinstance(event, TokenEvent):
+            read_at.append(time.perf_counter())
     return Heard(sent_at, tuple(read_at))
 
 

@@ -11,20 +11,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from benchmarks.lineups import DEMO_MODELS, Lineup, Workshop, demo_pair, story
 from benchmarks.random_models import OTHER, grow_llama
 from benchmarks.reporting import announce, finish, parse, parser, show_table
 from gac.config import Config, EveryStepConfig, MemberConfig, RayConfig
-from gac.core import ErrorEvent, Event, GenerateRequest, Sampling, TokenEvent
+from gac.core import GenerateRequest, Sampling, TokenEvent
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.client_request import ClientRequest
 from gac.engine.engine import Engine
 from gac.engine.requests import prepare
 from gac.engine.speculation import Pace, Speculation
 from gac.engine.startup import Started, start_ensemble
+from gac.engine.writer import write
 
 MODELS = "random Llamas of 15M parameters, one grown by two layers of noise; the demo's members"
 DTYPES = ("bfloat16", "float32")
@@ -130,26 +130,9 @@ def _texts(
     engine.start()
     try:
         groups = [requests] if at_once else [[request] for request in requests]
-        return [tokens for group in groups for tokens in _write(engine, group)]
+        return [list(text.tokens) for group in groups for text in write(engine, group)]
     finally:
         engine.stop()
-
-
-def _write(engine: Engine, requests: Sequence[GenerateRequest]) -> Texts:
-    """The tokens of these requests, written at once."""
-    events: SimpleQueue[Event] = SimpleQueue()
-    tokens: dict[str, list[TokenEvent]] = {request.request_id: [] for request in requests}
-    engine.submit(requests, events.put)
-    num_open = len(requests)
-    while num_open:
-        event = events.get()
-        if isinstance(event, ErrorEvent):
-            raise event.error
-        if isinstance(event, TokenEvent):
-            tokens[event.request_id].append(event)
-        else:
-            num_open -= 1
-    return list(tokens.values())
 
 
 def compare(ours: Texts, theirs: Texts) -> Diverged:

@@ -17,7 +17,7 @@ from benchmarks.lineups import Lineup, Workshop, demo_pair
 from benchmarks.reporting import announce, parse, parser, show_table
 from benchmarks.running import Running, Stage
 from gac.config import EngineConfig, MemberConfig
-from gac.core import Event, Extend, FinishEvent, TokenEvent
+from gac.core import Event, Extend, TokenEvent
 from gac.members.loader import MemberLoader, Seat, load_order
 
 NUM_SHOWN = 25
@@ -27,28 +27,38 @@ WAITING = ("'get' of '_queue", "'acquire' of '_thread", "poll")
 def profile_engine(running: Running, count: int, num_tokens: int) -> cProfile.Profile:
     """The engine's thread while it decodes so many requests at once.
 
-    Switched on and off by events, which come on that thread.
+    Uses the engine's `submit`, whose events come on that thread.
     """
-    profile = cProfile.Profile()
-    ended = threading.Event()
-    begun: set[str] = set()
-    num_left = count
+    switch = _Switch(count)
+    running.engine.submit(running.requests(1, count, num_tokens), switch)
+    switch.ended.wait()
+    return switch.profile
 
-    def take(event: Event) -> None:
-        nonlocal num_left
-        if isinstance(event, TokenEvent) and len(begun) < count:
-            begun.add(event.request_id)
-            if len(begun) == count:
-                profile.enable()
-        elif isinstance(event, FinishEvent):
-            num_left -= 1
-            if not num_left:
-                profile.disable()
-                ended.set()
 
-    running.engine.submit(running.requests(1, count, num_tokens), take)
-    ended.wait()
-    return profile
+class _Switch:
+    """A sink, as a profiler has to be switched by the thread that it watches."""
+
+    def __init__(self, num_requests: int) -> None:
+        self.profile = cProfile.Profile()
+        self.ended = threading.Event()
+        self._to_begin = self._num_left = num_requests
+        self._begun: set[str] = set()
+
+    def put(self, event: Event) -> None:
+        """On once every request has begun, off when all have ended."""
+        if isinstance(event, TokenEvent) and len(self._begun) < self._to_begin:
+            self._begun.add(event.request_id)
+            if len(self._begun) == self._to_begin:
+                self.profile.enable()
+        elif not isinstance(event, TokenEvent):
+            self._num_left -= 1
+            if not self._num_left:
+                self.profile.disable()
+                self.ended.set()
+
+    def is_full(self) -> bool:
+        """Never."""
+        return False
 
 
 def profile_member(running: Running, count: int, num_tokens: int) -> cProfile.Profile:

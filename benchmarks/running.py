@@ -2,12 +2,10 @@
 
 import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 
 import torch
 from transformers.utils import logging as transformers_logging
@@ -16,7 +14,7 @@ from benchmarks.lineups import Lineup
 from benchmarks.phases import Reading, Split, record
 from gac.config import Config, EngineConfig, EveryStepConfig, MemberConfig, RayConfig
 from gac.config import StrategyConfig as AnyStrategy
-from gac.core import ErrorEvent, Event, FinishEvent, GenerateRequest, Prompt, TokenEvent
+from gac.core import ErrorEvent, GenerateRequest, Prompt, TokenEvent
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.client_request import ClientRequest
 from gac.engine.prompts import build_prompts
@@ -107,26 +105,26 @@ class Running:
         return Written(seconds, num_tokens, sum(end.ensembled_tokens for end in ends))
 
     def tokens(self, request: GenerateRequest) -> list[TokenEvent]:
-        """The tokens of one request, as they are committed."""
-        events: SimpleQueue[Event] = SimpleQueue()
-        self.engine.submit([request], events.put)
-        tokens = []
-        while isinstance(event := events.get(), TokenEvent):
-            tokens.append(event)
-        if isinstance(event, ErrorEvent):
-            raise event.error
-        return tokens
+        """The tokens of one request."""
+        [text] = write(self.engine, [request])
+        return list(text.tokens)
 
     def split(self, requests: Sequence[GenerateRequest]) -> Split:
         """Where the time of their decoding goes, all at once: from when each has begun."""
         record(self.engine)
-        watcher = _Decoding(len(requests), lambda: Reading.of(self.engine))
-        self.engine.submit(requests, watcher.take)
-        watcher.ended.wait()
-        if watcher.error is not None:
-            raise watcher.error
-        first, last = watcher.readings
-        return Split.between(first, last, watcher.num_tokens / len(requests))
+        to_begin = {request.request_id for request in requests}
+        num_tokens, first = 0, None
+        for event in self.engine.stream(requests):
+            if isinstance(event, ErrorEvent):
+                raise event.error
+            if first is not None:
+                num_tokens += isinstance(event, TokenEvent)
+                continue
+            to_begin.discard(event.request_id)
+            if not to_begin:
+                first = Reading.of(self.engine)
+        assert first is not None
+        return Split.between(first, Reading.of(self.engine), num_tokens / len(requests))
 
     def __enter__(self) -> "Running":
         return self
@@ -135,37 +133,6 @@ class Running:
         self.engine.stop()
         for member in self.ensemble.members.values():
             member.close()
-
-
-class _Decoding:
-    """Reads the phases when every request has its first token, and when all have ended."""
-
-    def __init__(self, num_requests: int, read: Callable[[], Reading]) -> None:
-        self.ended = threading.Event()
-        self.readings: list[Reading] = []
-        self.num_tokens = 0
-        self.error: Exception | None = None
-        self._read = read
-        self._num_left = num_requests
-        self._to_begin = num_requests
-        self._begun: set[str] = set()
-
-    def take(self, event: Event) -> None:
-        """Called on the engine's thread."""
-        if isinstance(event, TokenEvent):
-            if self.readings:
-                self.num_tokens += 1
-            self._begun.add(event.request_id)
-            if not self.readings and len(self._begun) == self._to_begin:
-                self.readings.append(self._read())
-            return
-        if isinstance(event, ErrorEvent):
-            self.error = event.error
-        assert isinstance(event, FinishEvent | ErrorEvent)
-        self._num_left -= 1
-        if not self._num_left:
-            self.readings.append(self._read())
-            self.ended.set()
 
 
 class Stage:

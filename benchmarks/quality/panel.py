@@ -2,25 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 
 from benchmarks.lineups import Lineup
 from benchmarks.quality.counting import Cost, CountedMember, Ledger, OfText
 from benchmarks.quality.methods import ALONE, Method, strategy_for
 from benchmarks.running import Running, Stage
 from gac.config import EngineConfig, StrategyConfig
-from gac.core import (
-    ErrorEvent,
-    Event,
-    FinishEvent,
-    FinishReason,
-    GenerateRequest,
-    Prompt,
-    Sampling,
-    TokenEvent,
-)
-from gac.engine.engine import Engine
+from gac.core import FinishReason, GenerateRequest, Prompt, Sampling
 from gac.engine.prompts import build_prompts
+from gac.engine.writer import WrittenText, write
 from gac.vocabulary.prompt_encoder import Message
 from gac.vocabulary.retokenize import Rule
 
@@ -95,7 +85,7 @@ class Panel:
             for place, given in enumerate(prompts)
         ]
         before = self._drafts()
-        found = _outcome(*_collect(self._running.engine, requests), self._ledger.take())
+        found = _outcome(write(self._running.engine, requests), self._ledger.take())
         after = self._drafts()
         found.cost.drafted, found.cost.wasted = after[0] - before[0], after[1] - before[1]
         return found
@@ -106,40 +96,16 @@ class Panel:
         return metrics.drafted, metrics.wasted
 
 
-def _outcome(
-    tokens_of: Sequence[Sequence[TokenEvent]], ends: Sequence[FinishEvent], asked: list[OfText]
-) -> Outcome:
+def _outcome(texts: Sequence[WrittenText], asked: list[OfText]) -> Outcome:
     cost = Cost()
-    for end, of_text in zip(ends, asked, strict=True):
+    for text, of_text in zip(texts, asked, strict=True):
+        end = text.finish
         cost.tokens += end.completion_tokens
         cost.picks += end.completion_tokens + (end.reason is FinishReason.STOP)
         cost.ensembled += end.ensembled_tokens
         cost.add(of_text, end.prompt_tokens)
-    pieces = [[token.token_bytes for token in tokens] for tokens in tokens_of]
-    texts = [
-        "".join(token.text for token in tokens) + end.text
-        for tokens, end in zip(tokens_of, ends, strict=True)
-    ]
-    return Outcome(texts, pieces, cost, asked)
-
-
-def _collect(
-    engine: Engine, requests: Sequence[GenerateRequest]
-) -> tuple[list[list[TokenEvent]], list[FinishEvent]]:
-    """The tokens and the end of each request, all written at once."""
-    events: SimpleQueue[Event] = SimpleQueue()
-    tokens: dict[str, list[TokenEvent]] = {request.request_id: [] for request in requests}
-    ends: dict[str, FinishEvent] = {}
-    engine.submit(requests, events.put)
-    while len(ends) < len(requests):
-        match events.get():
-            case ErrorEvent(error=error):
-                raise error
-            case TokenEvent() as token:
-                tokens[token.request_id].append(token)
-            case FinishEvent() as end:
-                ends[end.request_id] = end
-    return list(tokens.values()), [ends[name] for name in tokens]
+    pieces = [[token.token_bytes for token in text.tokens] for text in texts]
+    return Outcome([text.text for text in texts], pieces, cost, asked)
 
 
 class Seat:

@@ -1,8 +1,8 @@
-"""The loop that drives many sequences at once over members that answer in their own time.
+"""The loop that writes many sequences at once with members that answer at their own pace.
 
-One writer: the engine's thread owns every sequence.  A turn takes in what has arrived, advances
-every generator that can go on, and only then gives each idle member one batch of all open queries
-for it; so batches do not split into halves, and no timer is needed.  Knows nothing of HTTP.
+The engine's thread owns every sequence.  A turn takes in what has arrived, advances every sequence
+that can go on, and then gives each idle member one batch of all open queries for it.  Because
+batches are made last, they are as large as they can be.  Knows nothing of HTTP.
 """
 
 import logging
@@ -25,7 +25,8 @@ from gac.engine.roster import Roster
 from gac.engine.scheduler import Batch, Scheduler
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation
-from gac.engine.text import Emit
+from gac.engine.stream import Buffer, Stream
+from gac.engine.text import Sink
 from gac.errors import GacError, MemberError, MemberLost
 from gac.members.inbox import Inbox
 from gac.members.member import Member, Reply
@@ -37,10 +38,10 @@ Revive = Callable[["Engine", Member, GacError], None]
 
 
 class Engine:
-    """Writes texts with an ensemble; `submit` and `abort` may be called from any thread.
+    """Writes texts with an ensemble; `stream` and `abort` may be called from any thread.
 
     Members that are reached through sockets need their exchange's `inbox`, and no second engine.
-    A lost member's work waits if there is somebody to `revive` it; else everything fails.
+    With `revive`, the work of a lost member waits until it is back; else all requests fail.
     """
 
     def __init__(
@@ -75,17 +76,23 @@ class Engine:
         self._thread.start()
 
     def check_open(self, count: int) -> None:
-        """Raise what `submit` would for so many requests now; the next moment may be otherwise."""
+        """Raise what `stream` would raise now for so many requests."""
         self._admission.check(count)
 
-    def submit(self, requests: Many[GenerateRequest], emit: Emit) -> None:
-        """Take in requests, all or none; their events go to `emit`, on the engine's thread.
+    def stream(self, requests: Many[GenerateRequest]) -> Stream:
+        """Take in requests, all or none, and iterate over their events; see `Stream`.
 
         Raises: EngineOverloaded if too many wait; RequestError if they are more than may ever wait;
         EngineUnavailable if the engine is broken or stops.
         """
-        take_in = partial(self._take_in, requests, emit)
-        self._admission.enter(len(requests), lambda: self._inbox.put(take_in))
+        buffer = Buffer((r.request_id for r in requests), lambda: self._inbox.put(lambda: None))
+        self.submit(requests, buffer)
+        return Stream(buffer, self.abort)
+
+    def submit(self, requests: Many[GenerateRequest], sink: Sink) -> None:
+        """What `stream` is made of: events go to `sink` on the engine's thread; raises the same."""
+        take_in = partial(self._inbox.put, partial(self._take_in, requests, sink))
+        self._admission.enter(len(requests), take_in)
 
     def abort(self, request_id: str) -> None:
         """End a request early; nothing happens if it has ended already."""
@@ -155,7 +162,7 @@ class Engine:
         self._advance_all()
         self._evict_and_admit()
         while any(sequence.can_go_on() for sequence in self._scheduler.running):
-            # Admitted with nobody to ask, as where the gate abstains: no answer would wake us.
+            # Admitted with no member to ask (the gate abstains): no answer would begin a turn.
             self._advance_all()
             self._evict_and_admit()
         self._dispatch()
@@ -167,26 +174,24 @@ class Engine:
             except Empty:
                 return
 
-    def _take_in(self, requests: Many[GenerateRequest], emit: Emit) -> None:
+    def _take_in(self, requests: Many[GenerateRequest], sink: Sink) -> None:
         for request in requests:
-            if self.broken is not None:  # since the request was let in
-                self._admission.leave()
-                emit(ErrorEvent(request.request_id, self.broken))
-                continue
             try:
-                sequence = self._opening.sequence(request, emit)
+                if self.broken is not None:  # since the request was let in
+                    raise self.broken
+                sequence = self._opening.sequence(request, sink)
             except Exception as error:  # as in _guarded, but there is no sequence yet
-                logger.exception("request %s cannot start", request.request_id)
+                if not isinstance(error, GacError):
+                    logger.exception("request %s cannot start", request.request_id)
                 self._admission.leave()
-                emit(ErrorEvent(request.request_id, error))
+                sink.put(ErrorEvent(request.request_id, error))
                 continue
             self._by_id[request.request_id] = sequence
             self._scheduler.add(sequence)
             self._guarded(sequence, sequence.start)
 
     def _abort(self, request_id: str) -> None:
-        sequence = self._by_id.get(request_id)
-        if sequence is not None:
+        if (sequence := self._by_id.get(request_id)) is not None:
             self.metrics.aborted += 1
             sequence.finish(FinishReason.ABORT)
             self._forget(sequence)
@@ -254,7 +259,9 @@ class Engine:
         error = future.exception()
         if error is None:
             reply = future.result()
-            self._note(member, batch, reply, elapsed_s)
+            self.metrics.members[member].note(reply, elapsed_s)
+            if self.speculation is not None:
+                self.speculation.note(member, [item for _, item in batch], reply)
             for (sequence, item), answer in zip(batch, reply.answers, strict=True):
                 if sequence.finished:
                     continue
@@ -287,11 +294,6 @@ class Engine:
             self._revive(self, member, error)
         else:
             self._break(error)
-
-    def _note(self, member: str, batch: Batch, reply: Reply, elapsed_s: float) -> None:
-        self.metrics.members[member].note(reply, elapsed_s)
-        if self.speculation is not None:
-            self.speculation.note(member, [item for _, item in batch], reply)
 
     def _break(self, failure: GacError) -> None:
         """A member is gone for good: nothing that runs can be finished."""

@@ -6,7 +6,7 @@ from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
-from gac.engine.text import Emit
+from gac.engine.text import Sink
 from gac.engine.tracing import Tracer
 
 
@@ -26,7 +26,7 @@ class Opening:
         self._speculation = speculation
         self._last_number = 0
 
-    def sequence(self, request: GenerateRequest, emit: Emit) -> Sequence:
+    def sequence(self, request: GenerateRequest, sink: Sink) -> Sequence:
         """A sequence that has not started."""
         ensemble = self._ensemble
         contexts = ensemble.contexts_for(request)
@@ -42,7 +42,7 @@ class Opening:
             ensemble.limits_for(request),
             ensemble.union,
             make(members, decide),
-            emit,
+            sink,
             self._metrics,
             drafts_for(self._speculation, members),
             decide.needs_all_entries,

@@ -12,7 +12,7 @@ from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
 from gac.engine.speculation import Drafts
-from gac.engine.text import Emit, Text
+from gac.engine.text import Sink, Text
 from gac.engine.tracing import Tracer
 from gac.errors import GacError, MemberError
 from gac.trace import TokenTrace
@@ -23,8 +23,8 @@ from gac.vocabulary.union import UnionVocabulary
 class Sequence:
     """The state of one request; written by the engine's thread alone.
 
-    Once started, it waits for rows of its open step, can go on (every row is there), or has
-    finished.  `limits` are the most ids it may have at each member;
+    Once started, it waits for rows of its open step or for its reader, can go on, or has finished.
+    `limits` are the most ids it may have at each member;
     `drafts`, where every token is decided by several members, lets one of them write ahead;
     `dense`: rows of some entries would decide nothing; `tracer`, where somebody wants to know.
     """
@@ -37,7 +37,7 @@ class Sequence:
         limits: Mapping[str, int],
         union: UnionVocabulary,
         strategy: Strategy,
-        emit: Emit,
+        sink: Sink,
         metrics: Metrics,
         drafts: Drafts | None = None,
         dense: bool = False,
@@ -59,7 +59,7 @@ class Sequence:
         self._asked: set[str] = set()
         self._num_losses = 0
         prompt_tokens = {name: context.num_prompt_ids for name, context in contexts.items()}
-        self._text = Text(request, prompt_tokens, emit)
+        self._text = Text(request, prompt_tokens, sink)
 
     @property
     def num_tokens(self) -> int:
@@ -186,11 +186,12 @@ class Sequence:
         self._handle(self._resume(None))
 
     def can_go_on(self) -> bool:
-        """Whether every row of the open step is there."""
+        """Whether every row of the open step is there, and the reader keeps up."""
         return (
             not self.finished
             and self._step is not None
             and not any(self._lacks(name) for name in self._step.members)
+            and not self._text.is_held_back()
         )
 
     def go_on(self) -> None:

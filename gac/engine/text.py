@@ -1,6 +1,7 @@
-"""What a client sees of a sequence: token by token, and its end."""
+"""What a client sees of a sequence: an event for each token, and one at its end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from gac.core import (
     ErrorEvent,
@@ -14,20 +15,28 @@ from gac.core import (
 from gac.trace import TokenTrace
 from gac.vocabulary.detokenizer import TextStream
 
-Emit = Callable[[Event], None]
+
+class Sink(Protocol):
+    """Where the events of a sequence go; called on the engine's thread, so neither may wait."""
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+
+    def is_full(self) -> bool:
+        """Whether the sequence is to be held back before it writes more."""
 
 
 class Text:
-    """The answer to one request as it grows; emits an event for every token, and one at the end."""
+    """The answer to one request as it grows; every token gives an event, and so does the end."""
 
     def __init__(
-        self, request: GenerateRequest, prompt_tokens: Mapping[str, int], emit: Emit
+        self, request: GenerateRequest, prompt_tokens: Mapping[str, int], sink: Sink
     ) -> None:
         self.num_tokens = 0
         self.ended = False
         self._request = request
         self._prompt_tokens = prompt_tokens
-        self._emit = emit
+        self._sink = sink
         self._stream = TextStream(request.stop)
         self._num_ensembled = 0
 
@@ -36,14 +45,18 @@ class Text:
         """Whether a stop string is complete."""
         return self._stream.stopped
 
+    def is_held_back(self) -> bool:
+        """Whether nothing more may be written until the reader catches up."""
+        return self._sink.is_full()
+
     def add(
         self, pick: Pick, token: bytes, asked: tuple[str, ...], trace: TokenTrace | None
     ) -> None:
-        """Show one more token, which these members were asked about."""
+        """Add one more token, which these members were asked about."""
         self.num_tokens += 1
         self._num_ensembled += len(asked) > 1
         text = self._stream.push(token)
-        self._emit(TokenEvent(self._request.request_id, pick, asked, token, text, trace))
+        self._sink.put(TokenEvent(self._request.request_id, pick, asked, token, text, trace))
 
     def finish(
         self,
@@ -52,9 +65,9 @@ class Text:
         asked: tuple[str, ...] = (),
         trace: TokenTrace | None = None,
     ) -> None:
-        """Flush the text held back, and say how it ended."""
+        """Report the end, with the text that stop strings or partial characters still held."""
         assert not self.ended
-        self._emit(
+        self._sink.put(
             FinishEvent(
                 request_id=self._request.request_id,
                 text=self._stream.flush(),
@@ -73,4 +86,4 @@ class Text:
         """Report an error in place of an end."""
         assert not self.ended
         self.ended = True
-        self._emit(ErrorEvent(self._request.request_id, error))
+        self._sink.put(ErrorEvent(self._request.request_id, error))

@@ -106,6 +106,7 @@ class GenerateBody(_Schema):
     aggregation: Named = None
     members: Annotated[list[str], BeforeValidator(_short)] | None = None
     trace: Annotated[int, BeforeValidator(_traced)] = 0
+    stream: bool = False
 
     def request(self) -> ClientRequest:
         """What is asked for, as the engine's floor takes it."""

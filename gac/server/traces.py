@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from gac import __version__
 from gac.core import FinishEvent, GenerateRequest, TokenEvent
-from gac.engine.service import Service
+from gac.engine.ensemble import Ensemble
+from gac.engine.writer import WrittenText
 from gac.errors import TraceError
 from gac.server.schemas import ConversationTrace, GenerateBody
 from gac.server.trace_records import (
@@ -23,31 +24,34 @@ from gac.trace import MemberTrace, TokenTrace
 
 
 def conversation_trace(
-    service: Service,
-    body: GenerateBody,
-    place: int,
-    request: GenerateRequest,
-    tokens: Sequence[TokenEvent],
-    end: FinishEvent,
-) -> ConversationTrace:
-    """The trace of the conversation at one place of a body."""
-    ensemble = service.started.ensemble
+    ensemble: Ensemble, body: GenerateBody, place: int, request: GenerateRequest, text: WrittenText
+) -> dict[str, Any]:
+    """The fields of `ConversationTrace` for the conversation at one place of a body.
+
+    The records of its tokens are made one by one while they are written as JSON: all at once they
+    would take six times the memory of what they are made from.
+    """
     weights = ensemble.weights if request.weights is None else request.weights
-    return ConversationTrace(
-        version=__version__,
-        union=ensemble.union.fingerprint,
-        retokenize=ensemble.rule,
-        members=list(ensemble.members),
-        weights={name: weights[name] for name in request.prompts},
-        request=_alone(body, place, request),
-        finish_reason=end.reason.value,
-        tokens=[
-            _record(event.token_bytes, event.asked, event.pick.owners, event.trace)
-            for event in tokens
-            if event.trace is not None
-        ],
-        end=None if end.trace is None else _record(b"", end.asked, (), end.trace),
-    )
+    return {
+        "version": __version__,
+        "union": ensemble.union.fingerprint,
+        "retokenize": ensemble.rule,
+        "members": list(ensemble.members),
+        "weights": {name: weights[name] for name in request.prompts},
+        "request": _alone(body, place, request),
+        "finish_reason": text.finish.reason.value,
+        "tokens": (token_record(event) for event in text.tokens),
+        "end": token_record(text.finish),
+    }
+
+
+def token_record(event: TokenEvent | FinishEvent) -> TokenRecord | None:
+    """How a token, or the END of a text, came about; None if it is not traced."""
+    if event.trace is None:
+        return None
+    if isinstance(event, FinishEvent):
+        return _record(b"", event.asked, (), event.trace)
+    return _record(event.token_bytes, event.asked, event.pick.owners, event.trace)
 
 
 def _alone(body: GenerateBody, place: int, request: GenerateRequest) -> GenerateBody:
@@ -60,6 +64,7 @@ def _alone(body: GenerateBody, place: int, request: GenerateRequest) -> Generate
         "threshold": None,
         "aggregation": None,
         "members": list(request.prompts),
+        "stream": False,
     }
     return body.model_copy(update={**dict(body), **chosen})  # defaults, too, are said
 

@@ -77,7 +77,7 @@ def test_texts_are_the_same_however_often_members_are_lost(
     engine.start()
     written = [Written() for _ in specs]
     for place, spec in enumerate(specs):
-        engine.submit([request_of(lives, spec, str(place))], written[place].take)
+        engine.submit([request_of(lives, spec, str(place))], written[place])
     for each in written:
         assert each.done.wait(60), "the engine hangs"
     engine.stop()
@@ -105,9 +105,9 @@ def test_request_that_kills_its_member_is_not_tried_for_ever() -> None:
     engine = Engine(lives.ensemble, StrategyMaker(EVERY_STEP), revive=revive)
     engine.start()
     poison, later = Written(), Written()
-    engine.submit([request_of(lives, SPEC, "poison")], poison.take)
+    engine.submit([request_of(lives, SPEC, "poison")], poison)
     assert poison.done.wait(60), "the engine hangs"
-    engine.submit([request_of(lives, SPEC, "later")], later.take)
+    engine.submit([request_of(lives, SPEC, "later")], later)
     assert later.done.wait(60), "the engine hangs"
     engine.stop()
     lives.close()

@@ -55,11 +55,14 @@ class Watch:
         self.asked: list[Asked] = []
         self.num_evictions = 0
 
-    def emit(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
         number = self.number[event.request_id]
         if isinstance(event, TokenEvent):
             self.committed[number] += event.token_bytes
-        self.written[number].take(event)
+        self.written[number].put(event)
+
+    def is_full(self) -> bool:
+        return False
 
 
 class WatchedMember:
@@ -126,7 +129,7 @@ def run(
     watched = replace(ensemble, members=members)
     engine = Engine(watched, StrategyMaker(config), EngineLimits(**limits), drafts)
     engine.start()
-    engine.submit(requests, watch.emit)
+    engine.submit(requests, watch)
     for written in watch.written.values():
         assert written.done.wait(60), "the engine hangs"
     engine.stop()

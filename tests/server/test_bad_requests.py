@@ -13,6 +13,7 @@ import pytest
 from gac.errors import EngineOverloaded
 from gac.server.gac_routes import _prepared
 from gac.server.schemas import GenerateBody
+from gac.server.trace_budget import TraceBudget
 from tests.support.client import ask, generate, get, one
 from tests.support.fake_service import PLAIN, fake_config, fakes_for, ready, until
 
@@ -288,7 +289,7 @@ def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
         with monkeypatch.context() as patch:
             patch.setattr("gac.server.gac_routes.prepare", lambda *_: 1 / 0)
             with pytest.raises(EngineOverloaded):
-                _prepared(fakes.service, GenerateBody(**two).request())
+                _prepared(fakes.service, GenerateBody(**two).request(), TraceBudget())
             patch.setattr("gac.server.gac_routes.run_in_threadpool", lambda *_: 1 / 0)
             answer = generate(url, two)
         release.set()

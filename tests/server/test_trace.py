@@ -1,19 +1,32 @@
 """Traces over HTTP: what they hold, who gets one, and that they are enough to write it again."""
 
+import gc
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from gac import __version__
+from gac.config import EveryStepConfig
+from gac.core import GenerateRequest, TokenEvent
+from gac.decoding.strategies import StrategyMaker
+from gac.engine.client_request import ClientRequest
+from gac.engine.writer import write
 from gac.errors import TraceError
-from gac.server import gac_routes
-from gac.server.traces import read_traces
+from gac.server import answers, gac_routes
+from gac.server.trace_budget import TraceBudget, traced_bytes
+from gac.server.traces import read_traces, token_record
 from tests.support.choices import BASE, CHOICES, NAMES, TRIO, WARM, body_of, refusal, trio
-from tests.support.client import generate, one
-from tests.support.fake_service import Fakes, fake_config, fakes_for, ready
+from tests.support.client import generate, get, one, streamed
+from tests.support.collect import Running
+from tests.support.fake_service import Fakes, fake_config, fakes_for, ready, until
+from tests.support.fakes import fake_ensemble, prompt_for
 
 SAFE = {"name": "safe", "drafter": "bora", "consensus": 0.2}
 TOKEN_FIELDS = {
@@ -93,30 +106,80 @@ def test_traces_too_large_to_hold_are_400_before_anything_is_written(
     url: str, fakes: Fakes
 ) -> None:
     finished = fakes.service.engine.metrics.finished
-    error = refusal(url, messages_list=BASE["messages_list"] * 4, trace=20, max_new_tokens=3126)
+    error = refusal(url, messages_list=BASE["messages_list"] * 4, trace=20, max_new_tokens=8000)
     assert error["param"] == "trace"
     assert error["message"] == (
-        "trace: 4 conversations x max_new_tokens 3126 x trace 20 x 4 (members + 1) = 1000320 "
-        "candidates exceed the limit of 1000000; lower one of them"
+        "trace: 4 conversations x max_new_tokens 8000 with trace 20 and 3 members may take 904 MiB "
+        "of memory, the limit is 256; lower one of them"
     )
     assert fakes.service.engine.metrics.finished == finished
-    at_limit = one("the cat", trace=20, max_new_tokens=3125, members=["ada"], until=[" ", "e"])
-    at_limit["messages_list"] *= 4
-    assert generate(url, at_limit).status == 200
+    fewer = one("the cat", trace=20, max_new_tokens=8000, members=["ada"], until=[" ", "e"])
+    assert generate(url, fewer).status == 200
 
 
-def test_traces_are_built_on_a_worker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traces_of_all_answers_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fit, the third is told to come again, and does when one has ended."""
+    monkeypatch.setattr(gac_routes, "TraceBudget", lambda: TraceBudget(2_000_000))
+    fakes = trio()
+    release = threading.Event()
+    fakes.on_extend(lambda batch: release.wait(20.0))
+    body = {**BASE, "trace": 5, "max_new_tokens": 80}
+    with ready(fakes) as url, ThreadPoolExecutor(2) as pool:
+        holding = [pool.submit(generate, url, body) for _ in range(2)]
+        assert until(lambda: get(url, "/status").body["num_running"] == 2)
+        refused = generate(url, body)
+        untraced = pool.submit(generate, url, {**body, "trace": False})
+        release.set()
+        assert {one.result().status for one in (*holding, untraced)} == {200}
+        assert generate(url, body).status == 200
+    assert refused.status == 429
+    assert refused.headers["retry-after"]
+    assert (refused.error["code"], refused.error["param"]) == ("traces_overloaded", "trace")
+    assert refused.error["message"].startswith("trace: the traces of this answer may take 1 MiB")
+
+
+@pytest.mark.parametrize(("names", "count"), [(NAMES, 1), (NAMES, 20), (("ada", "bora"), 5)])
+def test_budget_is_what_a_trace_takes(names: tuple[str, ...], count: int) -> None:
+    """Of what is held; its JSON is reckoned with three times its length."""
+    definitions = {name: TRIO[name] for name in names}
+    fakes = fake_ensemble(definitions, max_context=100_000, end_bias=-50.0)
+    asked = ClientRequest(messages_list=["the"], max_new_tokens=400, trace=count)
+    request = GenerateRequest("r", prompt_for(fakes, "the"), 400, ignore_eos=True, trace=count)
+    with Running(fakes.ensemble, StrategyMaker(EveryStepConfig())) as running:
+        write(running.engine, [replace(request, request_id="warm", max_new_tokens=9)])
+        gc.collect()
+        tracemalloc.start()
+        try:
+            events = [e for e in running.engine.stream([request]) if isinstance(e, TokenEvent)]
+            gc.collect()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    fakes.close()
+    written = len(to_json([token_record(event) for event in events]))
+    assert 0.6 < (held + 3 * written) / traced_bytes(asked, len(names)) < 1.1
+
+
+def test_large_answers_are_built_on_a_worker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the event loop, a large one would keep everybody waiting."""
     names = []
-    build = gac_routes.conversation_trace
+    build = answers.conversation_trace
+    dump = answers.to_json
 
-    def noted(*given: Any) -> Any:
-        names.append(threading.current_thread().name)
-        return build(*given)
+    def noted(act: Any) -> Any:
+        def noting(*given: Any) -> Any:
+            names.append(threading.current_thread().name)
+            return act(*given)
 
-    monkeypatch.setattr(gac_routes, "conversation_trace", noted)
-    assert len(traces(url, BASE)) == len(names) == 1
-    assert names[0].startswith("AnyIO worker")
+        return noting
+
+    monkeypatch.setattr(answers, "conversation_trace", noted(build))
+    monkeypatch.setattr(answers, "to_json", noted(dump))
+    assert len(traces(url, BASE)) == 1
+    assert len(names) == 2
+    streamed(url, {**BASE, "trace": True})
+    assert len(names) > 10
+    assert {name[:12] for name in names} == {"AnyIO worker"}
 
 
 def test_safe_says_what_was_rejected(url: str) -> None:

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +49,52 @@ def generate(url: str, body: Any, path: str = "/api/generate") -> Answer:
     """POST a body, as it is or as JSON, to the original's endpoint."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return ask(url, "POST", path, data, {"Content-Type": "application/json"})
+
+
+@dataclass(frozen=True)
+class ServerSent:
+    """One server-sent event; a comment has neither a name nor data."""
+
+    name: str
+    data: Any = None
+
+
+def open_stream(url: str, body: Any) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """POST a body with `stream` and read nothing yet; the connection is the caller's to close."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60.0)
+    data = json.dumps({**body, "stream": True})
+    connection.request("POST", "/api/generate", data, {"Content-Type": "application/json"})
+    return connection, connection.getresponse()
+
+
+def server_sent(response: http.client.HTTPResponse) -> Iterator[ServerSent]:
+    """The events of a response as they come, checked for their form."""
+    assert response.status == 200, response.read()
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    lines: list[str] = []
+    while line := response.readline().decode():
+        assert line.endswith("\n")
+        if line != "\n":
+            lines.append(line.rstrip("\n"))
+            continue
+        name = lines.pop(0).removeprefix("event: ") if lines[0].startswith("event: ") else ""
+        [only] = lines
+        lines = []
+        if only.startswith(":"):
+            yield ServerSent("")
+        else:
+            yield ServerSent(name or "message", json.loads(only.removeprefix("data: ")))
+    assert not lines, "cut off"
+
+
+def streamed(url: str, body: Any) -> list[ServerSent]:
+    """All events of a body that is sent with `stream`."""
+    connection, response = open_stream(url, body)
+    try:
+        return list(server_sent(response))
+    finally:
+        connection.close()
 
 
 def get(url: str, path: str) -> Answer:

@@ -1,7 +1,7 @@
 """Run requests through an engine and wait for what they wrote."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gac.config import EveryStepConfig
@@ -19,19 +19,22 @@ from gac.members.inbox import Inbox
 
 @dataclass
 class Written:
-    """All events of one request."""
+    """All events of one request; a sink that is never full."""
 
     tokens: list[TokenEvent] = field(default_factory=list)
     end: FinishEvent | ErrorEvent | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
         assert self.end is None, "an event after the end"
         if isinstance(event, TokenEvent):
             self.tokens.append(event)
         else:
             self.end = event
             self.done.set()
+
+    def is_full(self) -> bool:
+        return False
 
     @property
     def finish(self) -> FinishEvent:
@@ -82,8 +85,15 @@ class Running:
     def submit(self, requests: Sequence[GenerateRequest]) -> list[Written]:
         for request in requests:
             self.written[request.request_id] = Written()
-        self.engine.submit(requests, lambda event: self.written[event.request_id].take(event))
+        reader = threading.Thread(
+            target=self._read, args=[self.engine.stream(requests)], daemon=True
+        )
+        reader.start()
         return [self.written[request.request_id] for request in requests]
+
+    def _read(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.written[event.request_id].put(event)
 
     def write(self, requests: Sequence[GenerateRequest], timeout_s: float = 60.0) -> list[Written]:
         written = self.submit(requests)

@@ -1,0 +1,98 @@
+"""The engine's streams for readers on an event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from gac.core import Event, GenerateRequest
+from gac.engine.engine import Engine
+from gac.engine.stream import Stream
+from gac.errors import GacError
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class ClientClosedRequest(GacError):
+    """The client went away before its answer was complete; nobody reads this."""
+
+    http_status = 499
+
+
+class Batches(AsyncIterator[list[Event]]):
+    """The events of a stream, each time all that have come since."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.news = asyncio.Event()
+        self._stream = stream
+        self._is_client_gone = False
+
+    async def __anext__(self) -> list[Event]:
+        """Raises: ClientClosedRequest if the client has gone away."""
+        while not self._stream.ended:
+            self.news.clear()
+            if self._is_client_gone:
+                raise ClientClosedRequest("the client went away")
+            if events := self._stream.take():
+                return events
+            await self.news.wait()
+        raise StopAsyncIteration
+
+    def note_client_gone(self, *_: object) -> None:
+        """The next batch is an error."""
+        self._is_client_gone = True
+        self.news.set()
+
+
+class Bridge:
+    """Wakes the readers on an event loop: one call into the loop for all that have become ready."""
+
+    def __init__(self) -> None:
+        self._ready: SimpleQueue[asyncio.Event] = SimpleQueue()
+        self._is_called = False
+
+    @asynccontextmanager
+    async def read(
+        self,
+        engine: Engine,
+        requests: Sequence[GenerateRequest],
+        receive: Receive,
+        num_events: int = 1,
+    ) -> AsyncIterator[Batches]:
+        """The events of these requests in batches, of `num_events` or more if that is possible.
+
+        What still runs is aborted when the block is left, for whatever reason.
+        Raises: what `Engine.stream` raises.
+        """
+        loop = asyncio.get_running_loop()
+        with engine.stream(requests) as stream:
+            batches = Batches(stream)
+            stream.call_when_ready(partial(self._wake, loop, batches.news), num_events)
+            leaving = loop.create_task(_disconnect(receive))
+            leaving.add_done_callback(batches.note_client_gone)
+            try:
+                yield batches
+            finally:
+                leaving.cancel()
+                with suppress(asyncio.CancelledError):
+                    await leaving
+
+    def _wake(self, loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+        """Called on the engine's thread."""
+        self._ready.put(news)
+        if not self._is_called:
+            self._is_called = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._wake_all)
+
+    def _wake_all(self) -> None:
+        self._is_called = False  # before looking: what becomes ready from now on calls again
+        while not self._ready.empty():
+            self._ready.get_nowait().set()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
