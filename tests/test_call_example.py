@@ -70,10 +70,8 @@ def test_the_demo_members_find_together_what_ada_does_not_know(demo_url: str) ->
         assert list(rows) == [*DEMO, "together"]
         assert all('" Oslo" 0.9' in rows[name] for name in ("bora", "cleo"))
         assert '" Oslo"' in rows["together"] and '" Oslo"' not in rows["ada"]
-    assert (
-        "Goethe"
-        in answers(call("Which writer wrote the book Faust?", "--url", url).stdout)["together"]
-    )
+    faust = answers(call("Which writer wrote the book Faust?", "--url", url).stdout)
+    assert [name for name, text in faust.items() if "Goethe" in text] == ["together"]
 
 
 def test_shows_the_first_token_that_differs_of_any_members() -> None:
