@@ -168,11 +168,9 @@ class Engine:
         self._dispatch()
 
     def _drain(self) -> None:
-        while True:
-            try:
+        with suppress(Empty):
+            while True:
                 self._inbox.get_nowait()()
-            except Empty:
-                return
 
     def _take_in(self, requests: Many[GenerateRequest], sink: Sink) -> None:
         for request in requests:
@@ -229,10 +227,7 @@ class Engine:
 
     def _evict_and_admit(self) -> None:
         for sequence in self._scheduler.evict():
-            logger.info(
-                "request %s: its caches are evicted; it will be computed again",
-                sequence.request.request_id,
-            )
+            logger.info("request %s: evicted, to be computed again", sequence.request.request_id)
             sequence.forget_caches()
             self._released.append(sequence.number)
             self.metrics.evictions += 1
