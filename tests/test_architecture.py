@@ -23,7 +23,7 @@ ALLOWED_ON = {
     "uvicorn": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"", "server"},
+    "pydantic": {"", "decoding", "server"},
     "yaml": {""},
 }
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base"}

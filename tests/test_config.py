@@ -116,7 +116,7 @@ def test_defaults() -> None:
     assert config == Config(
         members=(MemberConfig(path="org/ada", name="ada"),),
         norm_type="average",
-        threshold=1.0,
+        threshold=None,
         strategy=EveryStepConfig(),
         engine=EngineConfig(
             retokenize="canonical",
@@ -366,7 +366,7 @@ def test_wrong_value_outside_the_members_is_explained(
         ),
         (
             two(strategy={"name": "every_step", "gate": "ada"}),
-            "strategy.gate: unknown key; known keys: aggregation, conflict_guard, name",
+            "strategy.gate: unknown key; known keys: name, aggregation, conflict_guard",
         ),
         (
             one(quantisation="8bit"),
@@ -491,6 +491,15 @@ def test_default_gate_is_the_primary_then_the_highest_score_then_the_first() -> 
 def test_strategy_without_a_threshold_takes_that_of_the_file() -> None:
     config = parse(two(strategy={"name": "threshold"}, THRESHOLD_API_SERVER=0.3))
     assert config.strategy == ThresholdConfig(gate="ada", threshold=0.3)
+
+
+def test_strategy_without_any_threshold_takes_the_papers_and_not_that_of_the_original() -> None:
+    """At 1.0 everybody would be asked at every step, and nobody would see why."""
+    for strategy in ("threshold", {"name": "threshold"}):
+        assert parse(two(strategy=strategy)).strategy == ThresholdConfig(gate="ada", threshold=0.5)
+    written = parse(two(strategy="threshold", THRESHOLD_API_SERVER=1.0))
+    assert written.strategy == ThresholdConfig(gate="ada", threshold=1.0)
+    assert parse(primary_and_supportive()).strategy == ThresholdConfig(gate="bora", threshold=1.0)
 
 
 def test_replace_needs_somebody_else() -> None:

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from gac.cli import api_server
 from gac.cli import main as commands
-from gac.config import Config, parse_config
+from gac.config import AggregationConfig, Config, StrategyConfig, parse_config
+from gac.config.catalogue import aggregations, strategies
 from gac.server.schemas import GenerateAnswer, GenerateBody
 from gac.trace import Outcome, Why
 
@@ -36,7 +37,10 @@ def text_of(name: str) -> str:
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """The models that a type is made of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    declared = {StrategyConfig: strategies, AggregationConfig: aggregations}.get(annotation)
+    if declared is not None:
+        yield from declared().declared.values()
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
         yield from models_in(part)

@@ -1,20 +1,10 @@
 """The configuration: one YAML file, parsed once into frozen values that are handed on."""
 
-from gac.config.methods import (
-    AggregationConfig,
-    ArithmeticConfig,
-    CoreConfig,
-    EntropyConfig,
-    EveryStepConfig,
-    GeometricConfig,
-    MinConfig,
-    MixtureConfig,
-    ReplaceConfig,
-    SafeConfig,
-    StrategyConfig,
-    ThresholdConfig,
-    UniteConfig,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gac.config.catalogue import AGGREGATIONS, STRATEGIES
+from gac.config.methods import AggregationConfig, StrategyConfig
 from gac.config.parse import (
     describe,
     load_config,
@@ -37,25 +27,14 @@ from gac.config.sections import (
 
 __all__ = [
     "AggregationConfig",
-    "ArithmeticConfig",
     "Config",
-    "CoreConfig",
     "EngineConfig",
-    "EntropyConfig",
-    "EveryStepConfig",
-    "GeometricConfig",
     "MemberConfig",
-    "MinConfig",
-    "MixtureConfig",
     "RayConfig",
-    "ReplaceConfig",
     "RequestsConfig",
-    "SafeConfig",
     "ServerConfig",
     "SpeculationConfig",
     "StrategyConfig",
-    "ThresholdConfig",
-    "UniteConfig",
     "describe",
     "load_config",
     "parse_aggregation",
@@ -63,3 +42,13 @@ __all__ = [
     "parse_strategy",
     "resolve_path",
 ]
+
+if not TYPE_CHECKING:  # mypy would take any name for one of this module's
+
+    def __getattr__(name: str) -> Any:
+        """gac's own declarations, such as `EveryStepConfig`, from beside their algorithms."""
+        for place in (*STRATEGIES.values(), *AGGREGATIONS.values()):
+            module, _, declared = place.partition(":")
+            if name == declared:
+                return getattr(import_module(module), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,13 +6,14 @@ and what is allowed.  Knows no key by name: what is allowed comes from the model
 
 import difflib
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from gac.errors import ConfigError
 
@@ -21,6 +22,7 @@ Section = TypeVar("Section", bound=BaseModel)
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
+_MUST_BE = "must_be"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxdict = 16
@@ -55,10 +57,11 @@ def read_section(model: type[Section], data: object, where: str) -> Section:
     try:
         section = model.model_validate({key: data[key] for key in data if key in fields})
     except ValidationError as error:
-        wrong = {str(e["loc"][0]): e["type"] == "missing" for e in error.errors(include_url=False)}
-        for key, is_missing in wrong.items():
-            what = "is missing" if is_missing else f"{show(data[key])} is not allowed"
-            problems.append(f"{join(where, key)}: {what}; must be {_allowed(fields[key])}")
+        wrong = {str(e["loc"][0]): e for e in error.errors(include_url=False)}
+        for key, e in wrong.items():
+            what = "is missing" if e["type"] == "missing" else f"{show(data[key])} is not allowed"
+            allowed = e["msg"] if e["type"] == _MUST_BE else _allowed(fields[key])
+            problems.append(f"{join(where, key)}: {what}; must be {allowed}")
     if problems:
         raise ConfigError("\n".join(problems))
     return section
@@ -76,6 +79,17 @@ def attempt(
     except ConfigError as error:
         problems.append(error.message)
         return None
+
+
+def must_be(allowed: str) -> PydanticCustomError:
+    """What a validator raises whose choices are not known until it is called."""
+    return PydanticCustomError(_MUST_BE, "{allowed}", {"allowed": allowed})
+
+
+def either(names: Iterable[str]) -> str:
+    """Names to choose from, as in: 'a', 'b' or 'c'."""
+    shown = [show(name) for name in names]
+    return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def show(value: object) -> str:

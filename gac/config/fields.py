@@ -9,6 +9,7 @@ Count = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
 OptionalCount = Annotated[int | None, Field(ge=1, description="a whole number, at least 1")]
 OptionalText = Annotated[str | None, Field(min_length=1, description="text (digits in quotes)")]
 Flag = Annotated[bool, Field(description="true or false")]
+OptionalProbability = Annotated[float | None, Field(ge=0, le=1, description="a number from 0 to 1")]
 Probability = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 
 

@@ -1,127 +1,115 @@
-"""How members write together, as frozen values: strategies, and how rows become one.
+"""What every strategy and aggregation declares: a name, parameters, and what they ask of requests.
 
-A strategy says who is asked and when; its aggregation, what their distributions come to.
+A strategy says who is asked and when; its aggregation, what their distributions come to.  Each is
+declared once, beside its algorithm: in `gac/decoding/`, or in a package of somebody else's.  This
+is their common part; `gac/config/catalogue.py` lists them.
 """
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from gac.config.fields import Count, Probability, Section
+from gac.config.fields import Section
 
-
-class ArithmeticConfig(Section):
-    """The weighted mean of the members' probabilities."""
-
-    name: Literal["arithmetic"] = "arithmetic"
-
-
-class GeometricConfig(Section):
-    """The weighted geometric mean: what one member rules out is out."""
-
-    name: Literal["geometric"] = "geometric"
+if TYPE_CHECKING:
+    from gac.core import Sampling
 
 
-class MinConfig(Section):
-    """The least probability that any member gives, whatever the weights above 0."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Marks a parameter that names a member.
 
-    name: Literal["min"] = "min"
-
-
-class UniteConfig(Section):
-    """The weighted mean over the members' `top_k` best tokens, and no others."""
-
-    name: Literal["unite"] = "unite"
-    top_k: Count = 10
-
-
-class CoreConfig(Section):
-    """Weights by how far members and tokens agree; the main member has half the say or more.
-
-    The main member is the gate or drafter, or else the one whose weight is highest.
+    Where the parameter has no default it is filled in: if it `leads` (the member is asked before
+    the others) with the primary member, else the highest score, else the first member; if not, with
+    the highest score among the members that do not lead.  Only who leads may have weight 0.
     """
 
-    name: Literal["core"] = "core"
+    leads: bool = False
 
 
-class EntropyConfig(Section):
-    """Weights by how sure each member is: over the entropy of its distribution."""
-
-    name: Literal["entropy"] = "entropy"
+LeadingMember = Annotated[str, Field(description="the name of a member"), Role(leads=True)]
+NamedMember = Annotated[str, Field(description="the name of a member"), Role()]
 
 
-class ReplaceConfig(Section):
-    """One member's distribution decides alone."""
+class Method(Section):
+    """A strategy or an aggregation; each has a `Literal` as its name, and one paragraph of docs."""
 
-    name: Literal["replace"] = "replace"
-    by: str = Field(description="the name of a member")
+    name: str
+
+    @classmethod
+    def member_parameters(cls) -> dict[str, Role]:
+        """The parameters that may name a member."""
+        return {
+            key: role
+            for key, field in cls.model_fields.items()
+            for role in field.metadata
+            if isinstance(role, Role)
+        }
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The members that it names, by the parameter that names them."""
+        values = {key: getattr(self, key) for key in self.member_parameters()}
+        return {key: value for key, value in values.items() if isinstance(value, str)}
 
 
-AggregationConfig = (
-    ArithmeticConfig
-    | GeometricConfig
-    | MinConfig
-    | UniteConfig
-    | CoreConfig
-    | EntropyConfig
-    | ReplaceConfig
-)
+class AggregationConfig(Method, ABC):
+    """How the rows of one position become one distribution."""
+
+    is_dense: ClassVar[bool] = False
+    """Whether nothing less than all entries of all rows will do."""
+
+    @abstractmethod
+    def function(self, main: str | None, order: Any) -> Callable[..., Any]:
+        """The `Aggregate` of `gac.decoding.combine`.
+
+        `main` is the member that leads, if one does; `order` a `TokenOrder` of the union.
+        """
 
 
-class Together(Section):
-    """What all strategies share that decide tokens from several rows.
+AnyAggregation = SerializeAsAny[AggregationConfig]
 
-    With a `conflict_guard`, where the ensemble's token and the anchor's own are prefixes of one
-    another the anchor's is kept; `true`: the gate or drafter, or else the highest weight.
+
+class StrategyConfig(Method, ABC):
+    """Who is asked for each token, and when.
+
+    If it has a parameter `aggregation`, a request may set it on its own, beside the strategy; if it
+    has a parameter `threshold`, so may a request, and the file's `THRESHOLD_API_SERVER` is its
+    default.
     """
 
-    aggregation: AggregationConfig = ArithmeticConfig()
-    conflict_guard: bool | str = Field(
-        default=False, description="true, false or the name of a member"
-    )
+    @classmethod
+    def leading_parameter(cls) -> str | None:
+        """The parameter that names the member which is asked first."""
+        return next((key for key, role in cls.member_parameters().items() if role.leads), None)
 
+    @property
+    def leader(self) -> str | None:
+        """The member that is asked first, if one is."""
+        key = self.leading_parameter()
+        return None if key is None else getattr(self, key)
 
-class EveryStepConfig(Together):
-    """All members are asked at every step."""
+    def contradiction(self, num_members: int) -> tuple[str, str] | None:
+        """A parameter that makes no sense among so many members, and why."""
+        return None
 
-    name: Literal["every_step"] = "every_step"
+    def refusal(self, sampling: "Sampling") -> tuple[str, str] | None:
+        """The field of a request's sampling under which it would break its promise, and why."""
+        return None
 
+    def deciding(self, plain: Any, members: tuple[str, ...], tokens: Sequence[bytes]) -> Any:
+        """What decides the tokens of two or more members: a `gac.decoding.decide.Decider`.
 
-class ThresholdConfig(Together):
-    """The gate is asked first; the others only where its confidence is not above the threshold.
+        `plain` is one that takes the weighted mean; `tokens` are the union's, by id.
+        """
+        return plain
 
-    `below` says what then decides: `ensemble` all members, `replace` the others without the gate.
-    """
+    @abstractmethod
+    def start(self, members: tuple[str, ...], decide: Any) -> Generator[Any, Any, None]:
+        """The `Strategy` (`gac.decoding.flow`) of one sequence that two or more members write.
 
-    name: Literal["threshold"] = "threshold"
-    gate: str = Field(description="the name of a member")
-    threshold: Probability
-    below: Literal["ensemble", "replace"] = "ensemble"
-
-
-class SafeConfig(Together):
-    """The drafter writes, the others verify, all decide where they disagree (SAFE).
-
-    A drafted token is let through where the members' mean probability of their own tokens is above
-    `consensus`, or the drafter's confidence above `extra_gate`.  Where no token has half of the
-    members' mean, it may be sharpened; `prefix_merge` touches tokens above `merge_lambda`.
-    """
-
-    name: Literal["safe"] = "safe"
-    drafter: str = Field(description="the name of a member")
-    max_tokens: int = Field(default=8, ge=1, le=64, description="a whole number from 1 to 64")
-    """In a draft; fewer where drafts are rejected often."""
-    consensus: Probability = 0.5
-    extra_gate: Probability = 1.0
-    sharpen: Literal["none", "prefix_merge", "geometric"] = "none"
-    merge_lambda: Probability = 0.1
-
-
-class MixtureConfig(Section):
-    """Each token is sampled from one member, drawn by weight: as if from the weighted mean."""
-
-    name: Literal["mixture"] = "mixture"
-    aggregation: ArithmeticConfig = ArithmeticConfig()
-
-
-StrategyConfig = EveryStepConfig | ThresholdConfig | SafeConfig | MixtureConfig
+        Who leads is among them.  `decide` is the `Decider` that `deciding` gave.
+        """

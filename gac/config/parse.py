@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from gac.config.explain import attempt, read_section, read_yaml, show
-from gac.config.fields import Probability, Section
+from gac.config.fields import OptionalProbability, Section
 from gac.config.parse_methods import parse_strategy
 from gac.config.sections import (
     Config,
@@ -35,7 +35,7 @@ class _File(Section):
     """The top level of the YAML; its parts are read one by one, so that all errors are found."""
 
     NORM_TYPE_API_SERVER: Literal["average", "score"] = "average"
-    THRESHOLD_API_SERVER: Probability = 1.0
+    THRESHOLD_API_SERVER: OptionalProbability = None
     CONFIG_API_SERVER: list[Any] = Field(min_length=1, description="a list of one or more members")
     strategy: Any = None
     engine: Any = None
@@ -58,7 +58,7 @@ def parse_config(data: object, source: str, folder: Path) -> Config:
     # Where one part has an error the others are still read, so that all errors show at once.
     file = attempt(problems, read_section, _File, data, "")
     members = _read_members(data.get(_MEMBERS), folder, problems)
-    threshold = file.THRESHOLD_API_SERVER if file else 1.0
+    threshold = file.THRESHOLD_API_SERVER if file else None
     strategy = attempt(problems, parse_strategy, data.get("strategy"), members, threshold)
     engine = attempt(problems, _read_engine, data.get("engine"), members)
     server = attempt(problems, read_section, ServerConfig, data.get("server"), "server")

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 
+from gac.config.catalogue import strategies
+from gac.config.explain import must_be
 from gac.config.fields import Count, Flag, OptionalCount, OptionalText, Probability, Section
-from gac.config.methods import EveryStepConfig, StrategyConfig
+from gac.config.methods import StrategyConfig
 
 _SIZE = r"[0-9]+(\.[0-9]+)? *((?i:[KMG]iB)|[KMGkmg]B)"
 
@@ -122,7 +124,14 @@ def _as_tuple(value: object) -> object:
 
 
 Wish = Literal["strategy", "threshold", "weights", "aggregation", "members"]
-StrategyName = Literal["every_step", "threshold", "safe", "mixture"]
+
+
+def _strategy_names(value: object) -> object:
+    """A list of strategies that there are."""
+    known = tuple(strategies().declared)
+    if not isinstance(value, list | tuple) or any(name not in known for name in value):
+        raise must_be(f"a list of {', '.join(known)} (or empty)")
+    return tuple(value)
 
 
 class RequestsConfig(Section):
@@ -132,23 +141,27 @@ class RequestsConfig(Section):
         default=get_args(Wish),
         description=f"a list of {', '.join(get_args(Wish))} (or empty)",
     )
-    strategies: Annotated[tuple[StrategyName, ...], BeforeValidator(_as_tuple)] = Field(
-        default=get_args(StrategyName),
-        description=f"a list of {', '.join(get_args(StrategyName))} (or empty)",
+    strategies: Annotated[tuple[str, ...], BeforeValidator(_strategy_names)] = Field(
+        default_factory=lambda: tuple(strategies().declared), description="a list of strategies"
     )
+
+
+def _every_step() -> StrategyConfig:
+    return strategies().read({"name": "every_step"}, "strategy")
 
 
 class Config(Section):
     """The whole configuration, resolved; aliases are the keys of the YAML."""
 
     norm_type: Literal["average", "score"] = Field("average", alias="NORM_TYPE_API_SERVER")
-    threshold: Probability = Field(1.0, alias="THRESHOLD_API_SERVER")
+    threshold: Probability | None = Field(None, alias="THRESHOLD_API_SERVER")
+    """That of a strategy which has one and does not say it; none: the strategy's own default."""
     members: tuple[MemberConfig, ...] = Field(alias="CONFIG_API_SERVER", min_length=1)
-    strategy: StrategyConfig = EveryStepConfig()
+    strategy: SerializeAsAny[StrategyConfig] = Field(default_factory=_every_step)
     engine: EngineConfig = EngineConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()
-    requests: RequestsConfig = RequestsConfig()
+    requests: RequestsConfig = Field(default_factory=RequestsConfig)
 
     @property
     def weights(self) -> dict[str, float]:

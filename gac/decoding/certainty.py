@@ -6,12 +6,15 @@ they were added cannot break a tie.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gac.config.methods import AggregationConfig
 from gac.core import Row
-from gac.decoding.combine import Floats, Mean, Vote, arithmetic, share_out
+from gac.decoding.combine import Aggregate, Floats, Mean, Vote, arithmetic, share_out
 from gac.decoding.conflict import leader
 
 SUREST = 1e-6
@@ -94,3 +97,26 @@ def _aligned(rows: Sequence[Row]) -> tuple[NDArray[np.int32], dict[str, Floats]]
         at = np.searchsorted(ids, row.entries.ids)
         probs[row.member][at] = row.entries.probs.astype(np.float64)
     return ids, probs
+
+
+class CoreConfig(AggregationConfig):
+    """Weights by how far members and tokens agree; the main member has half the say or more.
+
+    The main member is the gate or drafter, or else the one whose weight is highest.
+    """
+
+    name: Literal["core"] = "core"
+    is_dense = True
+
+    def function(self, main: str | None, order: object) -> Aggregate:
+        return partial(core, main=main)
+
+
+class EntropyConfig(AggregationConfig):
+    """Weights by how sure each member is: over the entropy of its distribution."""
+
+    name: Literal["entropy"] = "entropy"
+    is_dense = True
+
+    def function(self, main: str | None, order: object) -> Aggregate:
+        return entropy

@@ -5,10 +5,12 @@ Their weighted mean is the default; other aggregations are files of their own.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gac.config.methods import AggregationConfig
 from gac.core import Row
 
 Floats = NDArray[np.float64]
@@ -135,3 +137,12 @@ def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tup
     if enough <= largest_unlisted:
         return None
     return tuple(sorted(member for member, vote in votes.items() if vote >= enough))
+
+
+class ArithmeticConfig(AggregationConfig):
+    """The weighted mean of the members' probabilities."""
+
+    name: Literal["arithmetic"] = "arithmetic"
+
+    def function(self, main: str | None, order: object) -> Aggregate:
+        return arithmetic

@@ -5,11 +5,13 @@ entries that are not listed give bounds of theirs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
+from gac.config.methods import AggregationConfig
 from gac.core import Row
-from gac.decoding.combine import Floats, Mean, Vote, arithmetic, share_out
+from gac.decoding.combine import Aggregate, Floats, Mean, Vote, arithmetic, share_out
 
 _SLACK = 1e-6
 """What the sum of a row's float32 probabilities may be off by."""
@@ -79,3 +81,21 @@ def _beyond(rows: Sequence[Row], shares: Sequence[float], join: Joining) -> tupl
     bounds = [np.array([row.entries.bound]) for row in rows]
     rests = [np.array([row.entries.rest + _SLACK]) for row in rows]
     return float(join(bounds, shares)[0] * _ABOVE), float(join(rests, shares)[0])
+
+
+class GeometricConfig(AggregationConfig):
+    """The weighted geometric mean: what one member rules out is out."""
+
+    name: Literal["geometric"] = "geometric"
+
+    def function(self, main: str | None, order: object) -> Aggregate:
+        return geometric
+
+
+class MinConfig(AggregationConfig):
+    """The least probability that any member gives, whatever the weights above 0."""
+
+    name: Literal["min"] = "min"
+
+    def function(self, main: str | None, order: object) -> Aggregate:
+        return minimum

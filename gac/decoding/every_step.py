@@ -1,6 +1,10 @@
 """All members decide every token."""
 
+from typing import Literal
+
+from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Decide, Query, Strategy
+from gac.decoding.together import Together
 
 
 def every_step(members: tuple[str, ...], decide: Decide) -> Strategy:
@@ -9,3 +13,12 @@ def every_step(members: tuple[str, ...], decide: Decide) -> Strategy:
     while True:
         rows = yield Query(members, until)
         yield Commit(rows, decide)
+
+
+class EveryStepConfig(Together):
+    """All members are asked at every step."""
+
+    name: Literal["every_step"] = "every_step"
+
+    def start(self, members: tuple[str, ...], decide: Decider) -> Strategy:
+        return every_step(members, decide)

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
+from gac.config.methods import StrategyConfig
 from gac.core import Sampling
+from gac.decoding.combine import ArithmeticConfig
+from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Decide, Query, Rows, Strategy, together
 from gac.decoding.sampling import gumbel_noise
 from gac.trace import Why
@@ -60,3 +65,27 @@ def mixture(draw: MemberDraw, decide: Decide) -> Strategy:
             if rows:
                 break
         yield Commit(rows, decide, _DRAWN)
+
+
+class MixtureConfig(StrategyConfig):
+    """Each token is sampled from one member, drawn by weight: as if from the weighted mean.
+
+    It needs temperature 1 and no top_k, top_p or min_p.
+    """
+
+    name: Literal["mixture"] = "mixture"
+    aggregation: Annotated[
+        ArithmeticConfig, Field(description="'arithmetic', which is all a mixture equals")
+    ] = ArithmeticConfig()
+
+    def refusal(self, sampling: Sampling) -> tuple[str, str] | None:
+        plain = Sampling(temperature=1.0)
+        for field in ("temperature", "top_k", "top_p", "min_p"):
+            value, wanted = getattr(sampling, field), getattr(plain, field)
+            if value != wanted:
+                what = f"must be {wanted:g}, not {value:g}: only so does a mixture equal averaging"
+                return field, f"strategy 'mixture': {what}"
+        return None
+
+    def start(self, members: tuple[str, ...], decide: Decider) -> Strategy:
+        return mixture(MemberDraw(members, decide.weights, decide.sampling), decide)

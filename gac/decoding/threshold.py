@@ -1,8 +1,13 @@
 """A gate member decides alone while it is sure."""
 
 from functools import partial
+from typing import Literal
 
+from gac.config.fields import Probability
+from gac.config.methods import LeadingMember
+from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Decide, Query, Strategy, together
+from gac.decoding.together import Together
 from gac.trace import Why
 
 _SURE = partial(together, why=Why.GATE_SURE)
@@ -36,3 +41,25 @@ def threshold_replace(
         if not any(row.confidence > threshold for row in rows):
             rows, explain = (yield Query(others)) or rows, _UNSURE
         yield Commit(rows, decide, explain)
+
+
+class ThresholdConfig(Together):
+    """The gate is asked first; the others only where its confidence is not above the threshold.
+
+    `below` says what then decides: `ensemble` all members, `replace` the others without the gate.
+    """
+
+    name: Literal["threshold"] = "threshold"
+    gate: LeadingMember
+    threshold: Probability = 0.5
+    below: Literal["ensemble", "replace"] = "ensemble"
+
+    def contradiction(self, num_members: int) -> tuple[str, str] | None:
+        if num_members == 1 and self.below == "replace":
+            return "below", "'replace' needs a second member, to replace the gate"
+        return None
+
+    def start(self, members: tuple[str, ...], decide: Decider) -> Strategy:
+        others = tuple(name for name in members if name != self.gate)
+        gated = threshold_replace if self.below == "replace" else threshold_gate
+        return gated(self.gate, others, self.threshold, decide)

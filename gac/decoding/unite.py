@@ -1,12 +1,16 @@
 """Only what some member has among its best tokens is weighed."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gac.config.fields import Count
+from gac.config.methods import AggregationConfig
 from gac.core import Entries, Row
-from gac.decoding.combine import Floats, Mean, Vote, share_out
+from gac.decoding.combine import Aggregate, Floats, Mean, Vote, share_out
 from gac.decoding.support import TokenOrder
 
 
@@ -56,3 +60,13 @@ def _looked_up(entries: Entries, ids: NDArray[np.int32]) -> Floats | None:
         return None
     probs: Floats = np.where(is_listed, entries.probs[by_id][at].astype(np.float64), 0.0)
     return probs
+
+
+class UniteConfig(AggregationConfig):
+    """The weighted mean over the members' `top_k` best tokens, and no others."""
+
+    name: Literal["unite"] = "unite"
+    top_k: Count = 10
+
+    def function(self, main: str | None, order: TokenOrder) -> Aggregate:
+        return partial(unite, order=order, top_k=self.top_k)

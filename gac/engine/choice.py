@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gac.config import (
-    Config,
-    EveryStepConfig,
-    MemberConfig,
-    MixtureConfig,
-    ReplaceConfig,
-    SafeConfig,
-    StrategyConfig,
-    ThresholdConfig,
-    parse_aggregation,
-    parse_strategy,
-)
+from gac.config import Config, MemberConfig, StrategyConfig, parse_strategy
+from gac.config.catalogue import strategies
 from gac.config.explain import show
+from gac.config.parse_methods import aggregation_for
 from gac.core import Sampling
-from gac.decoding.strategies import leader_of
+from gac.decoding.every_step import EveryStepConfig
 from gac.errors import ConfigError, RequestError
 
 Named = str | Mapping[str, Any]
@@ -110,8 +101,10 @@ def _strategy(config: Config, wishes: Wishes, members: Sequence[MemberConfig]) -
     except ConfigError as error:
         raise RequestError(error.message.partition("\n")[0], param="strategy") from error
     if wishes.threshold is not None:
-        if not isinstance(strategy, ThresholdConfig):
-            what = f"strategy {show(strategy.name)} has none; 'threshold' has"
+        if "threshold" not in type(strategy).model_fields:
+            declared = strategies().declared.items()
+            have = _listed(name for name, each in declared if "threshold" in each.model_fields)
+            what = f"strategy {show(strategy.name)} has none; there is one in {have}"
             raise RequestError(f"threshold: {what}", param="threshold")
         strategy = strategy.model_copy(update={"threshold": wishes.threshold})
     return _aggregated(strategy, wishes, members)
@@ -122,14 +115,10 @@ def _aggregated(
 ) -> StrategyConfig:
     if wishes.aggregation is None:
         return strategy
-    gate = leader_of(strategy)
     try:
-        aggregation = parse_aggregation(wishes.aggregation, members, gate)
+        aggregation = aggregation_for(type(strategy), wishes.aggregation, members, strategy.leader)
     except ConfigError as error:
         raise RequestError(error.message.partition("\n")[0], param="aggregation") from error
-    if isinstance(strategy, MixtureConfig) and aggregation != strategy.aggregation:
-        what = "a mixture equals 'arithmetic', and no other"
-        raise RequestError(f"aggregation: {show(aggregation.name)}: {what}", param="aggregation")
     return strategy.model_copy(update={"aggregation": aggregation})
 
 
@@ -149,23 +138,9 @@ def _check_allowed(config: Config, strategy: StrategyConfig) -> None:
         raise RequestError(f"strategy: {what}", param="strategy")
 
 
-def _roles(strategy: StrategyConfig) -> dict[str, str]:
-    """Members that a strategy names, by what they are to it."""
-    roles = {}
-    if isinstance(strategy, ThresholdConfig):
-        roles["gate"] = strategy.gate
-    if isinstance(strategy, SafeConfig):
-        roles["drafter"] = strategy.drafter
-    if isinstance(strategy.aggregation, ReplaceConfig):
-        roles["aggregation's by"] = strategy.aggregation.by
-    if not isinstance(strategy, MixtureConfig) and isinstance(strategy.conflict_guard, str):
-        roles["conflict_guard"] = strategy.conflict_guard
-    return roles
-
-
 def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes) -> None:
     """A strategy of the server's own may need a member that the request leaves out."""
-    for role, name in _roles(strategy).items():
+    for role, name in strategy.roles.items():
         if name not in names:
             whose = "this server's strategy" if wishes.strategy is None else "the strategy"
             what = f"{show(name)} is left out, the {role} of {whose}; choose another strategy"
@@ -174,8 +149,9 @@ def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes)
 
 def _check_say(strategy: StrategyConfig, weights: Mapping[str, float] | None) -> None:
     """Who is to decide, or to be kept to, must have a say."""
-    for role, name in _roles(strategy).items():
-        if role not in ("gate", "drafter") and weights is not None and weights[name] == 0.0:
+    for role, name in strategy.roles.items():
+        leads = role == strategy.leading_parameter()
+        if not leads and weights is not None and weights[name] == 0.0:
             raise RequestError(f"weights: {show(name)} has none, the {role}", param="weights")
 
 
@@ -204,13 +180,6 @@ def _weights(
 
 def _check_sampling(strategy: StrategyConfig, sampling: Sampling) -> None:
     """Refuses sampling under which the strategy would not be what it promises."""
-    if isinstance(strategy, MixtureConfig):
-        plain = Sampling(temperature=1.0)
-        for field in ("temperature", "top_k", "top_p", "min_p"):
-            value, wanted = getattr(sampling, field), getattr(plain, field)
-            if value != wanted:
-                what = f"must be {wanted:g}, not {value:g}: only so does a mixture equal averaging"
-                raise RequestError(f"{field}: strategy 'mixture': {what}", param=field)
-    elif strategy.conflict_guard and sampling.temperature != 0.0:
-        what = "strategy.conflict_guard compares winners, so it must be 0"
-        raise RequestError(f"temperature: {what}", param="temperature")
+    if refused := strategy.refusal(sampling):
+        field, why = refused
+        raise RequestError(f"{field}: {why}", param=field)

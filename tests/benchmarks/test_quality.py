@@ -30,7 +30,7 @@ from demo.evaluate import is_right
 from demo.members import MEMBERS
 from demo.questions import Question, questions
 from gac.config import EveryStepConfig, ThresholdConfig
-from gac.config.parse_methods import AGGREGATIONS, STRATEGIES
+from gac.config.catalogue import AGGREGATIONS, STRATEGIES
 from gac.core import Answer, Entries, Extend
 from gac.members.member import Reply
 from gac.model.templates import MemberTokenizer, load_member_tokenizer

@@ -100,6 +100,15 @@ def test_threshold_beside_the_strategy_is_the_one_within(url: str) -> None:
     assert text(url, BASE, strategy=gate, threshold=0.0) == text(url, BASE, members=["bora"])
 
 
+def test_threshold_without_a_number_is_the_papers(url: str) -> None:
+    """Or that of the file, where the file has one."""
+    gate = {"name": "threshold", "gate": "bora"}
+    half = text(url, WARM, strategy=gate, threshold=0.5)
+    assert text(url, WARM, strategy=gate) == half != text(url, WARM)
+    with ready(trio(THRESHOLD_API_SERVER=1.0)) as other:
+        assert text(other, WARM, strategy=gate) == text(url, WARM)
+
+
 def test_threshold_alone_changes_the_servers_own_strategy() -> None:
     with ready(trio(strategy=GATE)) as url:
         assert text(url, BASE, threshold=0.25) == text(url, BASE)
@@ -237,7 +246,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"strategy": "mixture", "temperature": 1, "aggregation": "geometric"},
         "aggregation",
-        "'geometric': a mixture equals 'arithmetic'",
+        "'geometric' is not allowed; must be 'arithmetic', which is all a mixture equals",
     ),
     (
         {"strategy": {"name": "mixture", "aggregation": "min"}, "temperature": 1},
