@@ -72,7 +72,7 @@ def _request(service: Service, trace: ConversationTrace, number: int) -> Generat
     except RequestError as error:
         raise TraceError(f"trace[{number}] cannot be run again here: {error.message}") from error
     if set(trace.weights) != set(request.prompts) or not any(trace.weights.values()):
-        raise TraceError(f"trace[{number}].weights: must be of the members that write")
+        raise TraceError(f"trace[{number}].weights: must have exactly the members that write")
     return replace(request, weights=trace.weights)
 
 
@@ -101,13 +101,15 @@ def _differences(service: Service, trace: ConversationTrace) -> list[str]:
     ensemble = service.started.ensemble
     lines = []
     if trace.version != __version__:
-        lines.append(f"another version: recorded by {trace.version}; here {__version__}")
+        lines.append(f"different version: recorded {trace.version}; here {__version__}")
     if (here := list(ensemble.members)) != trace.members:
-        lines.append(f"other members: recorded {', '.join(trace.members)}; here {', '.join(here)}")
+        lines.append(
+            f"different members: recorded {', '.join(trace.members)}; here {', '.join(here)}"
+        )
     if ensemble.rule != trace.retokenize:
-        lines.append(f"another retokenize: recorded {trace.retokenize}; here {ensemble.rule}")
+        lines.append(f"different retokenize: recorded {trace.retokenize}; here {ensemble.rule}")
     if (union := ensemble.union.fingerprint) != trace.union:
-        lines.append(f"another union vocabulary: recorded {trace.union}; here {union}")
+        lines.append(f"different union vocabulary: recorded {trace.union}; here {union}")
     return lines
 
 

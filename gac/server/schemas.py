@@ -23,7 +23,7 @@ class _Schema(BaseModel):
                 if key not in cls.model_fields:
                     known = ", ".join(cls.model_fields)
                     field = str(key).encode("utf-8", "backslashreplace").decode()
-                    what = "there is no such field; there are {known}"
+                    what = "unknown field; the fields are {known}"
                     raise PydanticCustomError(
                         "unknown_field", what, {"field": field, "known": known}
                     )
@@ -39,7 +39,7 @@ _MOST_KEYS = 256
 
 def _short(value: object) -> object:
     if isinstance(value, dict | list) and len(value) > _MOST_KEYS:
-        what = "{count} entries are more than the {most} that may be"
+        what = "has {count} entries; at most {most} are allowed"
         raise PydanticCustomError("too_long", what, {"count": len(value), "most": _MOST_KEYS})
     return value
 

@@ -133,7 +133,7 @@ def _conversation(data: object, where: str) -> ConversationTrace:
     except (ValidationError, RecursionError) as error:
         raise TraceError(_first(error, where)) from error
     if len(trace.request.messages_list) != 1:
-        raise TraceError(f"{where or 'the trace'}: must be of one conversation")
+        raise TraceError(f"{where or 'the trace'}: must hold exactly one conversation")
     return trace
 
 

@@ -74,7 +74,7 @@ def test_doctored_token_is_found_with_its_margin(answers, config, tmp_path, caps
     trace["union"] = "0" * 16
     assert replay(tmp_path, config, trace) == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("another union vocabulary: recorded 0000000000000000; here ")
+    assert out[0].startswith("different union vocabulary: recorded 0000000000000000; here ")
     before = "".join(token["text"] for token in tokens[:3])
     assert out[1:4] == [
         f"diverged at token 3, after {before!r}",
@@ -107,7 +107,7 @@ def test_what_cannot_be_run_again_is_exit_2(answers, config, tmp_path, capsys) -
     trace["request"]["members"], trace["members"] = ["ada", "x"], ["ada", "x"]
     assert replay(tmp_path, config, trace) == 2
     printed = capsys.readouterr()
-    assert printed.out == "other members: recorded ada, x; here ada, bora\n"
+    assert printed.out == "different members: recorded ada, x; here ada, bora\n"
     assert "'x' is no member" in printed.err
 
 

@@ -253,7 +253,7 @@ def broken(answer: Any, how: str) -> Any:
         ("field", "trace[0].union: Field required"),
         ("byte", "trace[0].tokens.1.bytes.0: Input should be less than or equal to 255"),
         ("request", "trace[0].request.temperature: "),
-        ("two", "trace[0]: must be of one conversation"),
+        ("two", "trace[0]: must hold exactly one conversation"),
         ("empty", 'if the request has "trace": true'),
         ("off", 'if the request has "trace": true'),
         ("value", "trace[0].tokens.0.combined.0.value: "),
