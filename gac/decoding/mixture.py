@@ -83,7 +83,9 @@ class MixtureConfig(StrategyConfig):
         for field in ("temperature", "top_k", "top_p", "min_p"):
             value, wanted = getattr(sampling, field), getattr(plain, field)
             if value != wanted:
-                what = f"must be {wanted:g}, not {value:g}: only so does a mixture equal averaging"
+                what = (
+                    f"must be {wanted:g}, not {value:g}; otherwise a mixture differs from averaging"
+                )
                 return field, f"strategy 'mixture': {what}"
         return None
 

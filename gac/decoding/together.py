@@ -33,7 +33,10 @@ class Together(StrategyConfig):
 
     def refusal(self, sampling: Sampling) -> tuple[str, str] | None:
         if self.conflict_guard and sampling.temperature != 0.0:
-            return "temperature", "strategy.conflict_guard compares winners, so it must be 0"
+            return (
+                "temperature",
+                "must be 0 with a conflict_guard, which is for greedy decoding only",
+            )
         return None
 
     def deciding(

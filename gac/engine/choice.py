@@ -80,9 +80,9 @@ def _members(
     if not wanted:
         raise RequestError(f"members: name at least one of {_listed(known)}", param="members")
     for place, name in enumerate(wanted):
-        what = "is no member" if name not in known else "stands twice"
+        what = "is no member" if name not in known else "is listed twice"
         if name not in known or name in wanted[:place]:
-            message = f"members[{place}]: {show(name)} {what}; there are {_listed(known)}"
+            message = f"members[{place}]: {show(name)} {what}; the members are {_listed(known)}"
             raise RequestError(message, param="members")
     return tuple(member for member in members if member.name in wanted)
 
@@ -104,7 +104,7 @@ def _strategy(config: Config, wishes: Wishes, members: Sequence[MemberConfig]) -
         if "threshold" not in type(strategy).model_fields:
             declared = strategies().declared.items()
             have = _listed(name for name, each in declared if "threshold" in each.model_fields)
-            what = f"strategy {show(strategy.name)} has none; there is one in {have}"
+            what = f"strategy {show(strategy.name)} has no threshold; it is a parameter of {have}"
             raise RequestError(f"threshold: {what}", param="threshold")
         strategy = strategy.model_copy(update={"threshold": wishes.threshold})
     return _aggregated(strategy, wishes, members)
@@ -127,14 +127,16 @@ def _check_once(wishes: Wishes) -> None:
     inside = wishes.strategy if isinstance(wishes.strategy, Mapping) else {}
     for field in ("threshold", "aggregation"):
         if field in inside and getattr(wishes, field) is not None:
-            raise RequestError(f"{field}: it stands in strategy, too", param=field)
+            raise RequestError(
+                f"{field}: is given twice, here and in strategy; give it once", param=field
+            )
 
 
 def _check_allowed(config: Config, strategy: StrategyConfig) -> None:
     allowed = config.requests.strategies
     if strategy.name not in allowed:
-        which = f"it has {_listed(allowed)}" if allowed else "only its own"
-        what = f"{show(strategy.name)} is not for requests to this server; {which}"
+        which = f"only {_listed(allowed)}" if allowed else "none"
+        what = f"requests to this server may not choose {show(strategy.name)}, {which}"
         raise RequestError(f"strategy: {what}", param="strategy")
 
 
@@ -143,7 +145,7 @@ def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes)
     for role, name in strategy.roles.items():
         if name not in names:
             whose = "this server's strategy" if wishes.strategy is None else "the strategy"
-            what = f"{show(name)} is left out, the {role} of {whose}; choose another strategy"
+            what = f"must include {show(name)}, the {role} of {whose}; or choose another strategy"
             raise RequestError(f"members: {what}", param="members")
 
 
@@ -152,7 +154,10 @@ def _check_say(strategy: StrategyConfig, weights: Mapping[str, float] | None) ->
     for role, name in strategy.roles.items():
         leads = role == strategy.leading_parameter()
         if not leads and weights is not None and weights[name] == 0.0:
-            raise RequestError(f"weights: {show(name)} has none, the {role}", param="weights")
+            raise RequestError(
+                f"weights: {show(name)} is the {role}, so its weight must be above 0",
+                param="weights",
+            )
 
 
 def _weights(
@@ -162,19 +167,21 @@ def _weights(
     known = [member.name for member in members]
     for name in wanted:
         if name not in known:
-            message = f"weights: {show(name)} is no member; there are {_listed(known)}"
+            message = f"weights: {show(name)} is no member; the members are {_listed(known)}"
             raise RequestError(message, param="weights")
         if name not in names:
-            message = f"weights: {show(name)} is not among the members chosen"
+            message = f"weights: {show(name)} is not among the members of this request"
             raise RequestError(message, param="weights")
     lacking = [name for name in names if name not in wanted]
     if lacking:
-        message = f"weights: {_listed(lacking)} has none; give 0 to leave it no say"
+        message = (
+            f"weights: no weight for {_listed(lacking)}; a member with weight 0 does not count"
+        )
         raise RequestError(message, param="weights")
     # Fractions: huge weights cannot overflow, and each is rounded only once.
     total = sum(Fraction(wanted[name]) for name in names)
     if not total:
-        raise RequestError("weights: all are 0; one must be above", param="weights")
+        raise RequestError("weights: all are 0; at least one must be above 0", param="weights")
     return {name: float(Fraction(wanted[name]) / total) for name in names}
 
 
