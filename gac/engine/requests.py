@@ -46,7 +46,7 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     check_values(request)
     choice = choose(config, request.wishes, request.sampling())
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
-    batch_id = uuid.uuid4().hex
+    batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
     prepared = []
     for place, conversation in enumerate(request.messages_list):
         prompts = build_prompts(tokenizers, conversation, request.apply_chat_template)

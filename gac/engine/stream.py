@@ -5,6 +5,7 @@ requests that fill it are held back: they keep their place and their caches, and
 decided for them until the reader has taken half of the events.  Other requests do not notice.
 """
 
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -26,6 +27,7 @@ class Buffer:
         self.unread = set(request_ids)
         """Requests whose end the reader has not taken yet; the reader's."""
         self.is_closed = False
+        self.first_at: float | None = None
         self.limit = EVENTS_PER_TEXT * len(self.unread)
         self._num_writing = len(self.unread)
         self._wake_engine = wake_engine
@@ -36,6 +38,8 @@ class Buffer:
 
     def put(self, event: Event) -> None:
         """Add an event; called on the engine's thread."""
+        if self.first_at is None:
+            self.first_at = time.monotonic()
         is_end = not isinstance(event, TokenEvent)
         self._num_writing -= is_end
         if self.is_closed and not is_end:
@@ -110,6 +114,11 @@ class Stream(Iterator[Event]):
     def ended(self) -> bool:
         """Whether every end was read, or the stream is closed."""
         return self._buffer.is_closed or not self._buffer.unread
+
+    @property
+    def first_at(self) -> float | None:
+        """When the engine gave the first event, by `time.monotonic`."""
+        return self._buffer.first_at
 
     def take(self) -> list[Event]:
         """All events that have come, without waiting."""

@@ -26,6 +26,8 @@ from gac.vocabulary.tiktoken_file import find_tiktoken_file, read_ranks, tokeniz
 
 logger = logging.getLogger(__name__)
 
+REFUSED_BY_TEMPLATE = "conversation_refused"
+"""The code of an error whose message holds a template's own words, which may quote a message."""
 _PROBE_QUESTION: Message = {"role": "user", "content": "Hello"}
 _PROBE_ANSWER = "Paris"
 _REFUSALS = (TemplateError, TypeError, ValueError, LookupError)
@@ -83,6 +85,7 @@ class MemberTokenizer:
             raise RequestError(
                 f"the chat template of member {self.name!r} refuses this conversation: {error}",
                 param="messages_list",
+                code=REFUSED_BY_TEMPLATE,
             ) from error
         return Prompt(tuple(self.prompts.encode_rendered(rendered, taken)), self.leads)
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from gac.core import ErrorEvent, Event, FinishReason, GenerateRequest
+from gac.core import ErrorEvent, Event, GenerateRequest
+from gac.engine.client_request import ClientRequest
+from gac.engine.engine import Engine
+from gac.engine.hints import hints_for
 from gac.engine.service import Service
-from gac.engine.writer import Collector, WrittenText
-from gac.errors import EngineUnavailable
+from gac.engine.writer import WrittenText
 from gac.server.schemas import GenerateBody
 from gac.server.traces import conversation_trace, token_record
 
@@ -21,11 +23,17 @@ class Job:
 
     service: Service
     body: GenerateBody
+    asked: ClientRequest
     requests: Sequence[GenerateRequest]
     started_at: float
     """By `time.monotonic`."""
     traced_bytes: int
     """What its traces may take."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that writes it.  Raises: EngineUnavailable if there is none any more."""
+        return self.service.engine
 
     def pieces(self, events: Iterable[Event]) -> Iterator[bytes]:
         """JSON for each event with text, and for each with a trace where that is asked for."""
@@ -39,15 +47,11 @@ class Job:
             if record or event.text:
                 yield to_json(piece)
 
-    def answer(self, collector: Collector) -> bytes:
-        """The JSON of the whole answer, all of whose texts have ended.
-
-        Raises: EngineUnavailable if the end of the server cut a text short.
-        """
-        texts = collector.texts()
-        if any(text.finish.reason is FinishReason.ABORT for text in texts):
-            raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
+    def answer(self, texts: Sequence[WrittenText], hints: Sequence[str]) -> bytes:
+        """The JSON of the whole answer."""
         answer = _answer(texts, time.monotonic() - self.started_at)
+        if hints:
+            answer["hints"] = hints
         if self.body.trace:
             told = zip(self.requests, texts, strict=True)
             answer["trace"] = (
@@ -56,9 +60,14 @@ class Job:
             )
         return to_json(answer)
 
+    def hints(self, texts: Sequence[WrittenText]) -> list[str]:
+        """What the client may have meant otherwise."""
+        tokenizers = self.service.started.tokenizers
+        return hints_for(self.asked, (tokenizers[n] for n in self.requests[0].prompts), texts)
+
 
 def _answer(texts: Sequence[WrittenText], total_time: float) -> dict[str, Any]:
-    """The fields of `GenerateAnswer` but its trace."""
+    """The fields of `GenerateAnswer` but its hints and its trace."""
     ends = [text.finish for text in texts]
     num_tokens = sum(end.completion_tokens for end in ends)
     return {

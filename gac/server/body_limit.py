@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac.errors import RequestError
 from gac.server.errors import error_response
+from gac.server.request_log import log_refusal
 
 DRAIN_BYTES = 256 * 2**20
 DRAIN_S = 10.0
@@ -58,6 +59,7 @@ class BodyLimit:
         error = BodyTooLarge(
             f"the body is larger than {self._max_bytes} bytes", code="body_too_large"
         )
+        log_refusal(error, error.http_status)
         response = error_response(error)
         response.headers["Connection"] = "close"
         await response(scope, receive, send)

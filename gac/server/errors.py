@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gac.errors import GacError, RequestError
+from gac.server.request_log import log_refusal
 
 
 def error_body(error: GacError) -> dict[str, Any]:
@@ -35,23 +36,32 @@ def error_response(error: GacError, **beside: Any) -> JSONResponse:
     return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 
+def refusal(request: Request, error: GacError) -> JSONResponse:
+    """An error as its response, and in the log, unless it answers a probe."""
+    if not request.url.path.startswith("/health"):
+        log_refusal(error, error.http_status)
+    return error_response(error)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Turn every exception that leaves a route into the one error body."""
 
     @app.exception_handler(GacError)
     async def ours(request: Request, error: GacError) -> JSONResponse:
-        return error_response(error)
+        return refusal(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return error_response(validation_error(error.errors()))
+        return refusal(request, validation_error(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, RecursionError | ValueError):  # while it parsed the body
-            return error_response(_invalid_json(error.__cause__))
+            return refusal(request, _invalid_json(error.__cause__))
         message = f"{error.detail}: {request.method} {request.url.path}"
-        body = error_body(RequestError(message, code=f"http_{error.status_code}"))
+        wrong = RequestError(message, code=f"http_{error.status_code}")
+        log_refusal(wrong, error.status_code)
+        body = error_body(wrong)
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)

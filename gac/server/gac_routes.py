@@ -34,7 +34,7 @@ def gac_router(service: Service) -> APIRouter:
         _check(service, asked, budget)  # before a worker is waited for
         requests = await run_in_threadpool(_prepared, service, asked, budget)
         size = traced_bytes(asked, len(requests[0].prompts))
-        job = Job(service, body, requests, started_at, size)
+        job = Job(service, body, asked, requests, started_at, size)
         return (EventStream if body.stream else WholeAnswer)(job, bridge, budget)
 
     return router

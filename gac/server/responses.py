@@ -9,12 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gac.core import ErrorEvent, Event
+from gac.core import ErrorEvent, Event, FinishReason
 from gac.engine.stream import EVENTS_PER_TEXT
 from gac.engine.writer import Collector
-from gac.errors import GacError
+from gac.errors import EngineUnavailable, GacError
 from gac.server.answers import Job
 from gac.server.errors import error_body
+from gac.server.request_log import RequestLog
 from gac.server.streaming import Batches, Bridge, ClientClosedRequest
 from gac.server.trace_budget import TraceBudget
 
@@ -33,13 +34,22 @@ class Answer(Response):
         self._job = job
         self._bridge = bridge
         self._budget = budget
+        self._log = RequestLog(job.requests, job.started_at)
         self._collector = Collector(job.requests, keep_tokens=bool(job.body.trace))
 
-    async def _whole(self) -> bytes:
-        """The JSON of the whole answer; a large one is made on a worker thread."""
+    async def _whole(self, first_at: float | None) -> bytes:
+        """The JSON of the whole answer; a large one is made on a worker thread.
+
+        Raises: EngineUnavailable if the end of the server cut a text short.
+        """
+        texts = self._collector.texts()
+        if any(text.finish.reason is FinishReason.ABORT for text in texts):
+            raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
+        hints = self._job.hints(texts)
+        self._log.end(texts, first_at, hints)
         if self._job.body.trace:
-            return await run_in_threadpool(self._job.answer, self._collector)
-        return self._job.answer(self._collector)
+            return await run_in_threadpool(self._job.answer, texts, hints)
+        return self._job.answer(texts, hints)
 
 
 class WholeAnswer(Answer):
@@ -47,16 +57,21 @@ class WholeAnswer(Answer):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read all events, then respond.  Raises: what a request failed with."""
-        job, seldom = self._job, EVENTS_PER_TEXT * len(self._job.requests) // 2
-        with self._budget.hold(self._job.traced_bytes):
-            async with self._bridge.read(
-                job.service.engine, job.requests, receive, seldom
-            ) as batches:
-                async for events in batches:
-                    for event in events:
-                        self._collector.take(event)
-            response = Response(await self._whole(), media_type="application/json")
-            await response(scope, receive, send)
+        try:
+            with self._budget.hold(self._job.traced_bytes):
+                body = await self._written(receive)
+                await Response(body, media_type="application/json")(scope, receive, send)
+        except ClientClosedRequest:
+            self._log.client_left()
+
+    async def _written(self, receive: Receive) -> bytes:
+        requests = self._job.requests
+        seldom = EVENTS_PER_TEXT * len(requests) // 2
+        async with self._bridge.read(self._job.engine, requests, receive, seldom) as batches:
+            async for events in batches:
+                for event in events:
+                    self._collector.take(event)
+        return await self._whole(batches.stream.first_at)
 
 
 class EventStream(Answer):
@@ -73,20 +88,21 @@ class EventStream(Answer):
         self._send = send
         self._has_begun = False
         try:
-            with self._budget.hold(self._job.traced_bytes):
-                async with self._bridge.read(
-                    self._job.service.engine, self._job.requests, receive
-                ) as batches:
+            job = self._job
+            with self._budget.hold(job.traced_bytes):
+                async with self._bridge.read(job.engine, job.requests, receive) as batches:
                     await self._send_pieces(batches)
-                await self._send_body(_frame(await self._whole(), "end"), more=False)
+                whole = await self._whole(batches.stream.first_at)
+                await self._send_body(_frame(whole, "end"), more=False)
         except ClientClosedRequest:
-            raise
+            self._log.client_left()
         except Exception as error:
             if not self._has_begun:
                 raise
             if not isinstance(error, GacError):
                 logger.exception("a stream failed")
                 error = GacError("internal error; the server's log has the details")
+            self._log.failed(error)
             await self._send_body(_frame(to_json(error_body(error)), "error"), more=False)
 
     async def _send_pieces(self, batches: Batches) -> None:

@@ -156,4 +156,5 @@ class GenerateAnswer(_Schema):
     usage: list[Usage]
     ensembled_token_ratio: list[float]
     abstained_members: list[list[str]]
+    hints: list[str] | None = None
     trace: list[ConversationTrace] | None = None

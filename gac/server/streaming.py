@@ -26,16 +26,16 @@ class Batches(AsyncIterator[list[Event]]):
 
     def __init__(self, stream: Stream) -> None:
         self.news = asyncio.Event()
-        self._stream = stream
+        self.stream = stream
         self._is_client_gone = False
 
     async def __anext__(self) -> list[Event]:
         """Raises: ClientClosedRequest if the client has gone away."""
-        while not self._stream.ended:
+        while not self.stream.ended:
             self.news.clear()
             if self._is_client_gone:
                 raise ClientClosedRequest("the client went away")
-            if events := self._stream.take():
+            if events := self.stream.take():
                 return events
             await self.news.wait()
         raise StopAsyncIteration

@@ -45,10 +45,10 @@ def ask(
         connection.close()
 
 
-def generate(url: str, body: Any, path: str = "/api/generate") -> Answer:
+def generate(url: str, body: Any, path: str = "/api/generate", timeout_s: float = 60.0) -> Answer:
     """POST a body, as it is or as JSON, to the original's endpoint."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ask(url, "POST", path, data, {"Content-Type": "application/json"})
+    return ask(url, "POST", path, data, {"Content-Type": "application/json"}, timeout_s)
 
 
 @dataclass(frozen=True)
