@@ -17,6 +17,7 @@ ALLOWED_ON = {
     "tokenizers": {"vocabulary"},
     "torch": {"model"},
     "transformers": {"model"},
+    "tqdm": {"model"},
     "ray": {"members"},
     "fastapi": {"server"},
     "starlette": {"server"},

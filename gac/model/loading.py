@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from gac.errors import MemberError
+from gac.model.downloads import counting_bar
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +62,17 @@ class LoadedModel:
     num_ids: int
     is_quantized: bool
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all weights and buffers; what is shared, such as tied embeddings, counts once."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return sum({id(tensor): int(tensor.nbytes) for tensor in tensors}.values())
+
 
 def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> LoadedModel:
     """The model of a spec, after a short warm-up.
 
-    `on_progress` is told the stage ("weights" or "warm-up") and its fraction.
+    `on_progress` is told the stage ("download", "weights" or "warm-up") and its fraction.
 
     Raises:
         MemberError: naming the path and the cause.
@@ -74,7 +81,7 @@ def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> Loaded
     if spec.num_threads > 0:
         torch.set_num_threads(spec.num_threads)
     report("weights", 0.0)
-    model = _read(spec, lambda fraction: report("weights", fraction))
+    model = _read(spec, report)
     report("warm-up", 0.0)
     try:
         loaded = as_loaded(model, spec.path, spec.max_model_len)
@@ -87,17 +94,18 @@ def load_model(spec: ModelSpec, on_progress: OnProgress | None = None) -> Loaded
     return loaded
 
 
-def _read(spec: ModelSpec, report: Callable[[float], None]) -> Any:
+def _read(spec: ModelSpec, report: OnProgress) -> Any:
     """The model with all its weights, none of them made up."""
     arguments = {**_placement(spec), **_quantization(spec)}
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
-        with _progress(report):
+        with _progress(lambda fraction: report("weights", fraction)):
             model, info = load(
                 os.path.expanduser(spec.path),
                 revision=spec.revision,
                 trust_remote_code=spec.trust_remote_code,
                 output_loading_info=True,
+                tqdm_class=counting_bar(lambda fraction: report("download", fraction)),
                 **arguments,
             )
     except Exception as error:  # configs, checkpoints and remote code may raise anything
