@@ -4,8 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from gac.config import EveryStepConfig, GeometricConfig, ThresholdConfig, UniteConfig, load_config
+from gac.config import (
+    EveryStepConfig,
+    GeometricConfig,
+    ThresholdConfig,
+    UniteConfig,
+    describe,
+    describe_changes,
+    load_config,
+    parse_config,
+)
 
 FOLDER = Path(__file__).parent.parent / "example_configs"
 FILES = sorted(path.name for path in FOLDER.iterdir())
@@ -25,6 +35,15 @@ def test_the_promised_examples_exist() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_example_loads(name: str) -> None:
     assert len(load_config(FOLDER / name).members) >= 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_differs_from_the_defaults_is_all_that_is_needed(name: str) -> None:
+    """As the server prints it at its start."""
+    config = load_config(FOLDER / name)
+    shown = describe_changes(config)
+    assert parse_config(yaml.safe_load(shown), "shown", FOLDER) == config
+    assert len(shown) < len(describe(config)) / 2
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -72,7 +72,12 @@ def serve(
     port: Port = None,
     log_level: LogLevel = "info",
 ) -> None:
-    """Serve an ensemble over HTTP until told to stop."""
+    """Serve an ensemble over HTTP until told to stop.
+
+    Prints the keys of the configuration that differ from the defaults, what each member takes, and
+    a command to try when all members are loaded.  Ray gives a member a GPU only if the
+    configuration says how many it gets (num_gpus: 1, or 0.5 to share one); else it runs on the CPU.
+    """
     set_up_output(log_level)
     config = configured(config_path, host, port)
     from gac.cli.serve import serve as run
@@ -85,7 +90,8 @@ def check(config_path: ConfigPath, log_level: LogLevel = "info") -> None:
     """Check a configuration without loading weights.
 
     Loads the tokenizers only; prints the whole configuration, the placement plan and a report of
-    the vocabularies.
+    the vocabularies.  Warns of members that would run on the CPU beside free GPUs, as they do where
+    their num_gpus is not set.
     """
     set_up_output(log_level)
     config = configured(config_path)

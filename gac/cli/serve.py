@@ -1,6 +1,7 @@
 """Serve: listen at once, load meanwhile, stop cleanly."""
 
 import asyncio
+import json
 import logging
 import signal
 import socket
@@ -8,8 +9,9 @@ import time
 
 import uvicorn
 
-from gac.config import Config, ServerConfig, describe
+from gac.config import Config, ServerConfig, describe_changes
 from gac.engine.service import Service
+from gac.engine.startup import Started
 from gac.errors import PlacementError
 from gac.server.app import make_app
 
@@ -67,7 +69,7 @@ class Server(uvicorn.Server):
 
 def serve(config: Config) -> int:
     """Run the server until it is told to stop, or cannot load; returns the exit code."""
-    print(describe(config), flush=True)
+    print(describe_changes(config), flush=True)
     listener = listen(config.server)
     _warn(config)
     service = Service(config)
@@ -78,7 +80,7 @@ def serve(config: Config) -> int:
 
     def on_loaded() -> None:
         if service.error is None:
-            logger.info("ready: %s", url)
+            logger.info("ready: %s\n%s", url, example_command(url, service.started))
         else:
             server.should_exit = True
 
@@ -105,6 +107,17 @@ def listen(config: ServerConfig) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise PlacementError(f"cannot listen on {config.host}:{config.port}: {reason}") from error
     return listener
+
+
+def example_command(url: str, started: Started) -> str:
+    """A command to paste that asks this server something."""
+    has_templates = all(tokenizer.has_template for tokenizer in started.tokenizers.values())
+    body = {
+        "messages_list": [[{"role": "user", "content": "What is the capital of Norway?"}]],
+        "apply_chat_template": has_templates,
+    }
+    header = "'Content-Type: application/json'"
+    return f"curl -s {url}/api/generate -H {header} -d '{json.dumps(body)}'"
 
 
 def _url(listener: socket.socket) -> str:

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gac.config.catalogue import AGGREGATIONS, STRATEGIES
+from gac.config.changes import describe_changes
 from gac.config.methods import AggregationConfig, StrategyConfig
 from gac.config.parse import (
     describe,
@@ -36,6 +37,7 @@ __all__ = [
     "SpeculationConfig",
     "StrategyConfig",
     "describe",
+    "describe_changes",
     "load_config",
     "parse_aggregation",
     "parse_config",

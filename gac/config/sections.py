@@ -60,7 +60,10 @@ class MemberConfig(Section):
         "(units: GiB, MiB, KiB, GB, MB, KB)",
     )
     num_gpus: Annotated[float, AfterValidator(_check_num_gpus)] = Field(
-        default=0.0, ge=0, description="0, a fraction of a GPU such as 0.5, or whole GPUs"
+        default=0.0,
+        ge=0,
+        description="0, a fraction of a GPU such as 0.5, or whole GPUs; with 0 the member runs on "
+        "the CPU, as Ray gives it no GPU",
     )
     num_cpus: float = Field(default=0.0, ge=0, description="0 or more")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

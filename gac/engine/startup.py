@@ -192,10 +192,20 @@ def _look(seedling: Seedling, watch: Watch) -> tuple[str, float] | None:
         return stage
     facts = seedling.loaded().result()
     logger.info(
-        "%s: loaded in %.1f s, %s on %s", seedling.name, facts.load_s, facts.dtype, facts.device
+        "%s: loaded in %.1f s, %s on %s, %s of weights, K/V cache of at most %s",
+        seedling.name,
+        facts.load_s,
+        facts.dtype,
+        facts.device,
+        _gib(facts.weights_bytes),
+        _gib(facts.kv_bytes),
     )
     watch(seedling.name, "ready", 1.0)
     return None
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.3g} GiB"
 
 
 def _seated(seedling: Seedling, union: UnionVocabulary, tokenizer: MemberTokenizer) -> Member:

@@ -103,6 +103,8 @@ class MemberLoader:
             dtype=str(loaded.dtype).removeprefix("torch."),
             load_s=time.monotonic() - started,
             step_s=step_s,
+            weights_bytes=loaded.num_bytes,
+            kv_bytes=self._runner.kv_bytes,
         )
         return self._facts
 

@@ -13,6 +13,7 @@ from gac.errors import GacError, MemberError
 class MemberFacts:
     """What a member tells of itself once its model is loaded; lengths in its own tokens.
 
+    `weights_bytes` are held all the time, `kv_bytes` at most by the K/V cache when it is full.
     `step_s` is about how many seconds it takes to compute one id of one sequence.
     """
 
@@ -23,6 +24,8 @@ class MemberFacts:
     dtype: str
     load_s: float
     step_s: float = 0.0
+    weights_bytes: int = 0
+    kv_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,15 @@ class Rows:
         self._used[sequence] = self._used.pop(sequence)
 
     @property
+    def max_bytes(self) -> int:
+        """Of the cache at its largest; 0 while nothing is allocated that shows a slot's size."""
+        slots = self.cache.rows * self.cache.length
+        if not slots:
+            return 0
+        allocated = sum(tensor.nbytes for tensor in self.cache.tensors())
+        return allocated // slots * min(self._max_tokens, self._max_rows * self._max_length)
+
+    @property
     def num_retired(self) -> int:
         """Rows that are held by retired sequences."""
         return len(self._retired)

@@ -81,6 +81,11 @@ class ModelRunner:
         """Ids whose keys and values were taken from another sequence so far."""
         return self._prefixes.num_reused_ids
 
+    @property
+    def kv_bytes(self) -> int:
+        """Of all keys and values, at most; 0 before the first pass has shown their sizes."""
+        return self._rows.max_bytes
+
     @torch.inference_mode()
     def extend(self, batch: Sequence[Extend]) -> list[torch.Tensor]:
         """Float32 logits [len(positions), Vm] per item, on the device of the model's output.

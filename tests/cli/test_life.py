@@ -1,7 +1,10 @@
 """The server's life as a process: what it prints, how it ends, and that nothing outlives it."""
 
+import json
 import re
+import shlex
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,16 +50,21 @@ def assert_clean_end(server: ServerProcess, stop: signal.Signals) -> None:
 
 def assert_plain_start(server: ServerProcess) -> None:
     config, _, log = server.output.partition("\n\n")
-    assert config.startswith("NORM_TYPE_API_SERVER: average\n")
-    lines = log.splitlines()
+    assert config.startswith("CONFIG_API_SERVER:\n- weight: ")
+    assert "engine" not in config and "score" not in config  # only what is not the default
+    *lines, command = log.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d INFO \S", line) for line in lines), log
     said = [line.split(" ", 2)[2] for line in lines]
     assert said[0] == f"listening on {server.url}, loading 2 members"
     assert said[-1] == f"ready: {server.url}"
+    answer = subprocess.run(shlex.split(command), capture_output=True, check=True).stdout
+    assert json.loads(answer)["response"] == ["The capital of Norway is Oslo."]
     for member in ("ada", "bora"):
         assert f"{member}: weights" in said
         [loaded] = [line for line in said if line.startswith(f"{member}: loaded in ")]
-        assert loaded.endswith("s, float32 on cpu")
+        assert re.search(
+            r"s, float32 on cpu, 0\.00\d+ GiB of weights, K/V cache of at most 0\.\d+ GiB$", loaded
+        )
     assert len(set(said)) == len(said) < 16
     assert not NOISE.search(log), log
 
@@ -131,7 +139,7 @@ def test_sigint_while_idle(launch: Any) -> None:
 
 def test_sigterm_before_anything_has_started(launch: Any) -> None:
     server = launch(ray=IN_PROCESS)
-    assert until(lambda: server.output.startswith("NORM_TYPE") or server.process.poll())
+    assert until(lambda: server.output.startswith("CONFIG_API_SERVER") or server.process.poll())
     assert_clean_end(server, signal.SIGTERM)
 
 

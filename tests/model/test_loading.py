@@ -197,3 +197,16 @@ def test_plain_load_is_silent(saved: Path, capfd: pytest.CaptureFixture[str]) ->
         warnings.simplefilter("error")
         load_model(ModelSpec(str(saved)))
     assert "Loading weights" not in capfd.readouterr().err
+
+
+def test_sizes_of_weights_and_cache_are_those_of_the_tensors(saved: Path) -> None:
+    """The tied embeddings are held once, and in float32 where they run on a CPU."""
+    loaded = load_model(ModelSpec(str(saved), dtype="float32"))
+    stored = load_file(saved / "model.safetensors").values()
+    assert loaded.num_bytes == pytest.approx(sum(4 * one.numel() for one in stored), rel=0.01)
+    runner = ModelRunner(loaded, max_tokens=40, max_sequences=4)
+    runner.extend([Extend(0, 0, (1, 2, 3), (3,))])
+    assert runner.kv_bytes == 40 * 2 * 2 * 64 * 4  # slots, K and V, layers, width, bytes
+    roomy = ModelRunner(loaded, max_tokens=4000, max_sequences=4)
+    roomy.extend([Extend(0, 0, (1, 2, 3), (3,))])
+    assert roomy.kv_bytes == 4 * 32 * 2 * 2 * 64 * 4  # never more than full rows
