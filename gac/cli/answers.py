@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from gac.core import FinishEvent, TokenEvent
+from gac.core import Event, FinishEvent, TokenEvent
 from gac.trace import TokenTrace
 
 TOGETHER = "together"
@@ -45,16 +45,26 @@ class Display:
         """The common answer begins."""
         self._begin(TOGETHER)
 
-    def token(self, event: TokenEvent) -> None:
-        """Print one token of the common answer in the colour of who wrote it."""
+    def take(self, event: Event) -> None:
+        """Print what an event of the common answer tells.  Raises: what it failed with."""
+        if isinstance(event, TokenEvent):
+            self._token(event)
+        elif isinstance(event, FinishEvent):
+            self._end(event)
+        else:
+            self._print(Text("\n"))
+            raise event.error
+
+    def _token(self, event: TokenEvent) -> None:
+        """Print a token in the colour of who wrote it."""
         owners = event.pick.owners
         owner = owners[0] if len(owners) == 1 else SEVERAL
         self._wrote[owner] += 1
         is_disputed = self._note(event.token_bytes, event.trace)
         self._piece(event.text, f"{self._styles[owner]}{' underline' * is_disputed}")
 
-    def end(self, event: FinishEvent) -> None:
-        """Print the rest of the common answer, who wrote it, and where members disagreed."""
+    def _end(self, event: FinishEvent) -> None:
+        """Print the rest of the answer, who wrote it, and where members disagreed."""
         self._piece(event.text.rstrip(), "")
         self._note(b"", event.trace)
         self._print(Text("\n"))

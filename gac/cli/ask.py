@@ -1,6 +1,6 @@
 """Ask an ensemble one question in this process: no server, no Ray."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,8 @@ from gac.core import GenerateRequest
 from gac.engine.client_request import ClientRequest
 from gac.engine.requests import prepare
 from gac.engine.service import Service
-from gac.engine.writer import WrittenText, write
-from gac.errors import ConfigError, GacError, MemberError, RequestError
+from gac.engine.writer import write
+from gac.errors import ConfigError, RequestError
 
 TRACED = 1
 """Each member's favourite is enough to see where they disagree."""
@@ -46,13 +46,12 @@ def ask(config: Config, question: Question) -> int:
         together = _request(service, question)
         alone = [_request(service, question, name) for name in names] if len(names) > 1 else []
         display = Display(names)
-        for name, text in zip(names, _write(service, alone), strict=False):
+        for name, text in zip(names, write(service.engine, alone), strict=False):
             display.own_answer(name, text.text)
-        [text] = _write(service, [together])
         display.begin()
-        for event in text.tokens:
-            display.token(event)
-        display.end(text.finish)
+        with service.engine.stream([together]) as events:
+            for event in events:
+                display.take(event)
     return 0
 
 
@@ -89,10 +88,3 @@ def _request(service: Service, question: Question, member: str | None = None) ->
     except RequestError as error:
         raise ConfigError(error.message) from error
     return request
-
-
-def _write(service: Service, requests: Sequence[GenerateRequest]) -> list[WrittenText]:
-    try:
-        return write(service.engine, requests)
-    except GacError as error:
-        raise MemberError(error.message) from error

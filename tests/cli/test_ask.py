@@ -7,10 +7,12 @@ import pytest
 
 from gac.cli.answers import Display
 from gac.cli.main import main
-from gac.core import FinishEvent, FinishReason, Pick, TokenEvent
+from gac.core import ErrorEvent, FinishEvent, FinishReason, Pick, TokenEvent
+from gac.errors import MemberError
 from gac.trace import Candidate, MemberTrace, Outcome, TokenTrace, VerdictTrace, Why
-from tests.support.server_process import demo_config
+from tests.support.server_process import ROOT, demo_config
 
+ADA = ROOT / "demo" / "models" / "ada"
 NORWAY = "What is the capital of Norway?"
 Ask = Callable[..., list[str]]
 
@@ -104,10 +106,10 @@ def test_who_wrote_what_is_coloured_on_a_terminal_only(capsys, monkeypatch) -> N
         display = Display(["ada", "bora"])
         display.own_answer("ada", "Hi.")
         display.begin()
-        display.token(token("Hi", "ada"))
-        display.token(token("!", "bora", trace=trace(("ada", b"."), ("bora", b"!"))))
-        display.token(token("!", "ada", "bora"))
-        display.end(finish())
+        display.take(token("Hi", "ada"))
+        display.take(token("!", "bora", trace=trace(("ada", b"."), ("bora", b"!"))))
+        display.take(token("!", "ada", "bora"))
+        display.take(finish())
         out = capsys.readouterr().out
         assert ("\x1b[" in out) is is_coloured
         assert ("\x1b[36mHi\x1b[0m\x1b[4;35m!\x1b[0m\x1b[1m!" in out) is is_coloured
@@ -124,9 +126,9 @@ def test_what_a_text_holds_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     display = Display(["ada"])
     display.own_answer("ada", " [bold]a\x1b]0;x\x07\r\nb\t ")
     display.begin()
-    display.token(token("  ", "ada"))
-    display.token(token(" a\n", "ada"))
-    display.end(finish("b \n"))
+    display.take(token("  ", "ada"))
+    display.take(token(" a\n", "ada"))
+    display.take(finish("b \n"))
     own, more, *together = capsys.readouterr().out.splitlines()
     assert own == "ada       [bold]a\ufffd]0;x\ufffd\ufffd"
     assert more == "          b"
@@ -138,15 +140,29 @@ def test_end_and_verdicts_are_listed_where_members_disagree(capsys) -> None:
     display.begin()
     against = (VerdictTrace("bora", False, 0.1),)
     for _ in range(11):
-        display.token(token("a", "ada", trace=trace(("ada", b"a"), verdicts=against)))
-    display.end(finish(trace=trace(("ada", b""), ("bora", b" more"))))
+        display.take(token("a", "ada", trace=trace(("ada", b"a"), verdicts=against)))
+    display.take(finish(trace=trace(("ada", b""), ("bora", b" more"))))
     listed = capsys.readouterr().out.splitlines()[3:]
     assert listed[0] == '  "a" is written;  ada "a" 0.90  bora another token'
     assert listed[10:] == ["  and 2 more"]
     display = Display(["ada", "bora"])
     display.begin()
-    display.token(token("a", "ada", trace=trace(("ada", b"a"), ("bora", b"a"))))
-    display.end(finish(trace=trace(("ada", b""), ("bora", b" more"))))
+    display.take(token("a", "ada", trace=trace(("ada", b"a"), ("bora", b"a"))))
+    display.take(finish(trace=trace(("ada", b""), ("bora", b" more"))))
     assert capsys.readouterr().out.splitlines()[3:] == [
         '  END is written;  ada END 0.90  bora " more" 0.90'
     ]
+
+
+def test_failure_in_the_middle_is_the_error_of_the_command(capsys) -> None:
+    display = Display(["ada"])
+    display.begin()
+    with pytest.raises(MemberError, match="gone"):
+        display.take(ErrorEvent("r", MemberError("gone")))
+    assert capsys.readouterr().out == "together  \n"
+
+
+def test_one_member_answers_once(tmp_path, capsys) -> None:
+    config = demo_config(tmp_path, CONFIG_API_SERVER=[{"weight": str(ADA), "name": "ada"}])
+    assert main(["ask", NORWAY, "--config-path", str(config)]) == 0
+    assert capsys.readouterr().out == "together  The capital of Norway is Moscow.\n"
