@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gac.config.methods import AggregationConfig
-from gac.core import Row
+from gac.core import Entries, Row
 
 Floats = NDArray[np.float64]
 
@@ -137,6 +137,18 @@ def owners(rows: Sequence[Row], weights: Mapping[str, float], token: int) -> tup
     if enough <= largest_unlisted:
         return None
     return tuple(sorted(member for member, vote in votes.items() if vote >= enough))
+
+
+def looked_up(entries: Entries, ids: NDArray[np.int32]) -> Floats | None:
+    """A row's probabilities of some ids; None where it does not list them all, nor everything."""
+    by_id = np.argsort(entries.ids)
+    listed = entries.ids[by_id]
+    at = np.minimum(np.searchsorted(listed, ids), listed.size - 1)
+    is_listed = listed[at] == ids
+    if not (entries.is_complete or is_listed.all()):
+        return None
+    probs: Floats = np.where(is_listed, entries.probs[by_id][at].astype(np.float64), 0.0)
+    return probs
 
 
 class ArithmeticConfig(AggregationConfig):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gac.core import END, Row
-from gac.decoding.combine import Aggregate, Floats, Mean, Vote, combine
+from gac.decoding.combine import Aggregate, Vote, combine, looked_up
 from gac.decoding.support import TokenOrder
 
 SMOOTH_BELOW = 0.5
@@ -53,18 +53,12 @@ def prefix_merge(
     mean = vote.mean
     by_rank = np.zeros(order.rank.size)
     by_rank[order.rank[mean.ids]] = mean.low
-    own = next((_values(row, mean) for row in rows if row.member == drafter), mean.low)
+    drafted = next((row.entries for row in rows if row.member == drafter), None)
+    own = mean.low if drafted is None else looked_up(drafted, mean.ids)
+    if own is None:
+        return None
     values = mean.low.copy()
     for at in np.flatnonzero((mean.low > above) & (own > 0.0) & (mean.ids != END)):
         token = mean.ids[at]
         values[at] = by_rank[order.rank[token] : order.ends[token]].sum()
     return Vote(replace(mean, low=values, high=values), vote.rows, vote.weights)
-
-
-def _values(row: Row, mean: Mean) -> Floats:
-    """A complete row's probabilities of the ids of a mean."""
-    values = np.zeros(mean.ids.size)
-    order = np.argsort(mean.ids)
-    at = np.searchsorted(mean.ids, row.entries.ids, sorter=order)
-    values[order[at]] = row.entries.probs.astype(np.float64)
-    return values

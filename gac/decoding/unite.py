@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gac.config.fields import Count
 from gac.config.methods import AggregationConfig
 from gac.core import Entries, Row
-from gac.decoding.combine import Aggregate, Floats, Mean, Vote, share_out
+from gac.decoding.combine import Aggregate, Mean, Vote, looked_up, share_out
 from gac.decoding.support import TokenOrder
 
 
@@ -31,7 +31,7 @@ def unite(
     ids = np.unique(np.concatenate(found))
     shares, total = share_out(rows, weights), np.zeros(ids.size)
     for row in rows:
-        probs = _looked_up(row.entries, ids)
+        probs = looked_up(row.entries, ids)
         if probs is None:
             return None
         total += shares[row.member] * probs
@@ -48,18 +48,6 @@ def _best(entries: Entries, order: TokenOrder, top_k: int) -> NDArray[np.int32] 
         return ids
     near = np.flatnonzero(probs >= np.partition(probs, -top_k)[-top_k])
     return ids[near[np.lexsort((order.rank[ids[near]], -probs[near]))[:top_k]]]
-
-
-def _looked_up(entries: Entries, ids: NDArray[np.int32]) -> Floats | None:
-    """A row's probabilities of some ids; None where it does not tell."""
-    by_id = np.argsort(entries.ids)
-    listed = entries.ids[by_id]
-    at = np.minimum(np.searchsorted(listed, ids), listed.size - 1)
-    is_listed = listed[at] == ids
-    if not (entries.is_complete or is_listed.all()):
-        return None
-    probs: Floats = np.where(is_listed, entries.probs[by_id][at].astype(np.float64), 0.0)
-    return probs
 
 
 class UniteConfig(AggregationConfig):

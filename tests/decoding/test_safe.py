@@ -6,14 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gac.core import END, Pick, Row, Sampling, dense_entries
+from gac.core import END, Entries, Pick, Row, Sampling, dense_entries
 from gac.decoding.combine import Aggregate, arithmetic
 from gac.decoding.consensus import geometric
 from gac.decoding.decide import Decider
 from gac.decoding.flow import Commit, Draft, Drafted, Query, Rows, Score, Scored, Strategy, Verdict
+from gac.decoding.replacement import replace as replace_by
 from gac.decoding.safe import Doubt, DraftLength, safe
 from gac.decoding.sharpen import Sharpened, prefix_merge
 from gac.decoding.support import TokenOrder
+from gac.decoding.unite import unite
 
 TOKENS = (b"", b"Inc", b"orr", b"ect", b"Incorrect", b" x")
 INC, ORR, ECT, INCORRECT, X = range(1, 6)
@@ -217,6 +219,20 @@ def test_prefix_merge_gathers_a_word_on_its_first_part() -> None:
     assert sharp.low[INCORRECT] == pytest.approx(0.25), "not a token of the drafter"
     assert sharpened(merging(0.1))(rows) == Pick(0, INC, ("d",))
     assert sharpened(merging(0.25))(rows).token == ORR
+
+
+@pytest.mark.parametrize(
+    "aggregate", [partial(unite, order=ORDER, top_k=1), partial(replace_by, by="v")]
+)
+def test_prefix_merge_of_aggregations_that_leave_tokens_out(aggregate: Aggregate) -> None:
+    """The drafter's row lists tokens that the combined distribution does not."""
+    drafted = row("d", Inc=0.4, orr=0.3, ect=0.3)
+    narrow = Entries(np.array([INC, ORR], np.int32), np.array([0.45, 0.55], np.float32))
+    sharp = partial(prefix_merge, aggregate=aggregate, drafter="d", above=0.1, order=ORDER)
+    vote = sharp([drafted, Row("v", 0, narrow)], HALVES)
+    assert vote is not None and set(vote.mean.ids) == {INC, ORR}
+    short = Entries(drafted.entries.ids[INC:ORR], drafted.entries.probs[INC:ORR], 0.3)
+    assert sharp([Row("d", 0, short), Row("v", 0, narrow)], HALVES) is None, "it may write ORR"
 
 
 def test_geometric_mean_punishes_what_one_member_rules_out() -> None:
