@@ -38,7 +38,7 @@ class Why(StrEnum):
     NOT_ALIGNED = "not_aligned"
     """A verifier's tokens do not meet the drafter's here."""
     UNVERIFIED = "unverified"
-    """Every verifier abstains."""
+    """No verifier that has a say can spell the text."""
     CONFLICT_GUARD = "conflict_guard"
     """The ensemble's token and the anchor's begin alike, and the anchor's is kept."""
 

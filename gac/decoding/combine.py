@@ -3,7 +3,7 @@
 Their weighted mean is the default; other aggregations are files of their own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,7 +105,12 @@ def _united(rows: Sequence[Row], shares: Mapping[str, float]) -> Mean:
 
 def share_out(rows: Sequence[Row], weights: Mapping[str, float]) -> dict[str, float]:
     """The weights of the members that gave a row, summing to 1."""
-    present = sorted(row.member for row in rows)
+    return shares_of((row.member for row in rows), weights)
+
+
+def shares_of(members: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of some members in name order, summing to 1; equal parts where none has any."""
+    present = sorted(members)
     total = sum(weights[member] for member in present)
     if total <= 0.0:  # every member with a say abstains: those left decide in equal parts
         return dict.fromkeys(present, 1.0 / len(present))

@@ -18,14 +18,16 @@ Source: SAFE (arXiv 2510.15346).  Here is what differs from its text and its aut
   second draw, and is every-step's very text where no token is let through.
 - The consensus test is the text's: the mean over any number of members, against a cut.  The code
   compares the sum of two probabilities with 1.
+- A verifier of weight 0 is not asked, unless all members that have a weight abstain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from gac.core import END, Pick, Row
+from gac.decoding.combine import shares_of
 from gac.decoding.flow import (
     Commit,
     Decide,
@@ -63,14 +65,16 @@ def safe(
     `decide` picks what the drafter writes by itself, and what all write together.  What is drafted
     behind a token that all decide is dropped.
     """
-    members = (drafter, *verifiers)
+    members, panel = (drafter, *verifiers), doubt.with_say(verifiers)
     first = _FirstToken(doubt, decide)
     yield Commit((yield Query(members)), first.decide, first.explain)
     length, num_held = DraftLength(max_tokens), 0
     while True:
         wanted = num_held + length.now  # what is held is there already, and not drafted again
         drafted = yield Draft(drafter, wanted, decide)
-        scored = yield Score(verifiers, drafted.tokens, doubt.judge)
+        scored = yield Score(panel, drafted.tokens, doubt.judge)
+        if doubt.lacks_weight(scored):
+            scored = yield Score(verifiers, drafted.tokens, doubt.judge)
         num_settled = _num_settled(drafted, scored, wanted)
         place = doubt.first(drafted, scored, num_settled)
         for n in range(place):
@@ -136,8 +140,10 @@ class _FirstToken:
         return next((row for row in rows if row.member == self.doubt.drafter), None)
 
     def _verdicts(self, rows: Rows, pick: Pick) -> dict[str, Verdict | None]:
-        others = (row for row in rows if row.member != self.doubt.drafter)
-        return {row.member: self.doubt.judge(row, pick.token) for row in others}
+        asked = self.doubt.with_say([row.member for row in rows])
+        return {
+            row.member: self.doubt.judge(row, pick.token) for row in rows if row.member in asked
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,19 @@ class Doubt:
     greedy: bool
     order: TokenOrder
 
+    def with_say(self, members: Iterable[str]) -> tuple[str, ...]:
+        """Of these, the verifiers that have a say beside the drafter.
+
+        Weight 0 is no say: neither against a draft, nor by tokens that do not meet the drafter's.
+        """
+        there = tuple(members)
+        shares = shares_of({self.drafter, *there}, self.weights)
+        return tuple(name for name in there if name != self.drafter and shares[name] > 0.0)
+
+    def lacks_weight(self, scored: Scored) -> bool:
+        """Whether somewhere in a draft all members with a weight abstain: then the others judge."""
+        return not self.weights[self.drafter] and not all(map(scored.at, range(scored.num_tokens)))
+
     def first(self, drafted: Drafted, scored: Scored, stop: int) -> int:
         """The first of `stop` drafted tokens for which the ensemble is asked; `stop` if none is."""
         for n in range(stop):
@@ -172,10 +191,11 @@ class Doubt:
 
         Not where a verifier's tokens do not meet the drafter's: what is in front is OOV-like to it.
         """
-        known = {member: verdict for member, verdict in verdicts.items() if verdict is not None}
-        if not verdicts:
+        asked = self.with_say(verdicts)
+        known = {name: given for name in asked if (given := verdicts[name]) is not None}
+        if not asked:
             return Why.UNVERIFIED
-        if len(known) < len(verdicts):
+        if len(known) < len(asked):
             return Why.NOT_ALIGNED
         if row.confidence > self.extra_gate:
             return Why.EXTRA_GATE
@@ -183,7 +203,9 @@ class Doubt:
             return Why.UNANIMOUS
         own = float(row.entries.probs[row.entries.ids == pick.token][0])
         probabilities = {member: verdict.probability for member, verdict in known.items()}
-        mean = self._mean({self.drafter: own, **probabilities})
+        probabilities[self.drafter] = own
+        shares = shares_of(probabilities, self.weights)
+        mean = sum(share * probabilities[member] for member, share in shares.items())
         return Why.CONSENSUS if mean > self.consensus else Why.NO_CONSENSUS
 
     def noted(self, drafted: Drafted, scored: Scored, place: int) -> Explain:
@@ -206,14 +228,6 @@ class Doubt:
         if pick.token != would.token:
             return Note(Outcome.REPLACED, why, rows, would.token, verdicts)
         return Note(Outcome.ENSEMBLED, why, rows, None, verdicts)
-
-    def _mean(self, probabilities: Mapping[str, float]) -> float:
-        """The weighted mean among the members that are there; in name order, as in `combine`."""
-        present = sorted(probabilities)
-        total = sum(self.weights[member] for member in present)
-        if total <= 0.0:
-            return sum(probabilities[member] for member in present) / len(present)
-        return sum(self.weights[member] / total * probabilities[member] for member in present)
 
     def judge(self, row: Row, own: int) -> Verdict | None:
         """What a member thinks of its own token: `own` is its union id."""

@@ -16,6 +16,7 @@ from gac.decoding.safe import Doubt, DraftLength, safe
 from gac.decoding.sharpen import Sharpened, prefix_merge
 from gac.decoding.support import TokenOrder
 from gac.decoding.unite import unite
+from gac.trace import Why
 
 TOKENS = (b"", b"Inc", b"orr", b"ect", b"Incorrect", b" x")
 INC, ORR, ECT, INCORRECT, X = range(1, 6)
@@ -35,8 +36,8 @@ def row(member: str, position: int = 0, **probs: float) -> Row:
 
 
 def doubt_of(**changes: object) -> Doubt:
-    plain = {"consensus": 0.5, "extra_gate": 1.0, "greedy": True}
-    return Doubt(drafter="d", weights=THIRDS, order=ORDER, **{**plain, **changes})
+    plain = {"weights": THIRDS, "consensus": 0.5, "extra_gate": 1.0, "greedy": True}
+    return Doubt(drafter="d", order=ORDER, **{**plain, **changes})
 
 
 def decide(rows: Rows) -> Pick:
@@ -116,19 +117,54 @@ def test_ensemble_where_the_word_begins_if_nobody_is_sure_of_it() -> None:
 def test_tests_that_ask_for_the_ensemble(verdicts, changes, asked) -> None:
     """The drafter gives its token 0.4; figure 3 has (0.7 + 0.3 + 0.2) / 3 = 0.4, too."""
     known = dict(zip("vw", verdicts, strict=False))
-    doubt = Doubt(
-        **{
-            "drafter": "d",
-            "weights": THIRDS,
-            "consensus": 0.5,
-            "extra_gate": 1.0,
-            "greedy": True,
-            "order": ORDER,
-            **changes,
-        }
-    )
     own = row("d", Inc=0.4, orr=0.2, ect=0.2)
-    assert doubt.asks(own, decide([own]), known) is asked
+    assert doubt_of(**changes).asks(own, decide([own]), known) is asked
+
+
+LONE = {"d": 0.0, "v": 0.0, "w": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "verdicts", "why"),
+    [
+        ({"d": 0.5, "v": 0.5, "w": 0.0}, {"v": Verdict(True, 0.1), "w": None}, Why.UNANIMOUS),
+        ({"d": 0.5, "v": 0.5, "w": 0.0}, {"v": Verdict(True, 0.1), "w": NO}, Why.UNANIMOUS),
+        ({"d": 0.5, "v": 0.5, "w": 0.0}, {"v": NO, "w": Verdict(True, 0.9)}, Why.NO_CONSENSUS),
+        ({"d": 1.0, "v": 0.0, "w": 0.0}, {"v": NO, "w": None}, Why.UNVERIFIED),
+        (LONE, {"v": None, "w": Verdict(False, 0.6)}, Why.CONSENSUS),
+        (LONE, {"v": None}, Why.NOT_ALIGNED),  # w abstains: those left decide in equal parts
+        (LONE, {"v": NO}, Why.NO_CONSENSUS),
+    ],
+)
+def test_verifiers_without_weight_have_no_say(weights, verdicts, why) -> None:
+    own = row("d", Inc=0.4, orr=0.3, ect=0.3)
+    assert doubt_of(weights=weights).why(own, decide([own]), verdicts) is why
+
+
+@pytest.mark.parametrize(
+    ("weights", "panels"),
+    [
+        ({"d": 0.5, "v": 0.5, "w": 0.0}, [("v",)]),
+        ({"d": 1.0, "v": 0.0, "w": 0.0}, [()]),
+        (LONE, [("w",), ("v", "w")]),
+    ],
+)
+def test_verifiers_without_weight_are_not_asked(weights, panels) -> None:
+    """Unless those with a weight abstain within the draft, as `w` does here from its second place.
+
+    The first token is tested by all rows, and those without weight are not heard.
+    """
+    strategy = safe("d", ("v", "w"), 5, doubt_of(weights=weights), decide)
+    next(strategy)
+    first = strategy.send([row("d", ect=0.9), row("v", orr=0.9), row("w", ect=0.9)])
+    assert first.decide(first.rows).token == (X if weights["v"] else ECT)
+    strategy.send(())
+    step, seen = strategy.send(WORD), []
+    while isinstance(step, Score):
+        seen.append(step.members)
+        verdicts = {name: (NO, NO, NO, NO)[: 1 if name == "w" else 4] for name in step.members}
+        step = strategy.send(Scored(4, 4, verdicts))
+    assert seen == panels
 
 
 def test_figure_3_of_the_paper() -> None:
