@@ -19,9 +19,10 @@ from tests.support.drawn import (
     GUARDS,
     METHODS,
     SAMPLINGS,
+    SCORES,
     STRATEGIES,
-    anchor_of,
     drawn_ensemble,
+    guard_of,
     reference_members,
     reference_noise,
     speculate,
@@ -41,7 +42,7 @@ from tests.support.fakes import (
     sampling=SAMPLINGS,
     rule=st.sampled_from(["canonical", "append"]),
     lead=st.booleans(),
-    scores=st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    scores=SCORES,
     sharpness=st.sampled_from([1.0, 3.0]),
     min_new_tokens=st.sampled_from([0, 4]),
     space_bias=st.sampled_from([0.0, 10.0]),
@@ -89,12 +90,11 @@ def test_engine_writes_what_the_reference_writes(
     configured, aggregate = METHODS["arithmetic" if is_mixture else method]
     if configured.name == "core" and gated:
         aggregate = aggregations.core("m0")
-    anchor = draw = None
+    draw = None
     if not is_mixture:
         guard = guard if sampling.temperature == 0.0 else False
         update = {"aggregation": configured, "conflict_guard": guard}
         strategy = strategy.model_copy(update=update)
-        anchor = anchor_of(strategy, weights) if guard else None
     elif len(names) > 1:
         draw = MemberDraw(tuple(names), weights, sampling).order
     tokens, ended = reference.generate(
@@ -109,7 +109,7 @@ def test_engine_writes_what_the_reference_writes(
         noise=reference_noise(sampling),
         min_new_tokens=min_new_tokens,
         aggregate=aggregate,
-        anchor=anchor,
+        guard=False if is_mixture else guard_of(strategy),
         draw=draw,
     )
     speculation = speculate(drafter, names)

@@ -12,11 +12,15 @@ from gac.config import EveryStepConfig, SafeConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
+from tests.support import reference_aggregations as aggregations
 from tests.support.collect import Running, Written
 from tests.support.drawn import (
     DEFINITIONS,
+    GUARDS,
+    METHODS,
     SAFES,
     SAMPLINGS,
+    SCORES,
     drawn_ensemble,
     reference_members,
     reference_noise,
@@ -50,6 +54,8 @@ TORN_APART = {
     "definitions": [byte_level_definition(["ab"]), LONG_WORDS],
     "config": SAFE,
     "sampling": Sampling(),
+    "method": "arithmetic",
+    "guard": False,
     "rule": "canonical",
     "lead": False,
     "scores": [1, 1, 1],
@@ -63,7 +69,7 @@ TORN_APART = {
 """The drafter writes by letters what the other has in pieces of three and more."""
 
 
-@examples(60)
+@examples(150)
 @example(**TORN_APART)
 @example(**{**TORN_APART, "sampling": Sampling(temperature=1.0, seed=4)})
 @example(
@@ -80,7 +86,9 @@ TORN_APART = {
     sampling=st.one_of(st.just(Sampling()), st.just(Sampling()), SAMPLINGS),
     rule=st.sampled_from(["canonical", "append"]),
     lead=st.booleans(),
-    scores=st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    method=st.sampled_from(list(METHODS)),
+    guard=GUARDS,
+    scores=SCORES,
     sharpness=st.sampled_from([1.0, 3.0, 5.0]),
     min_new_tokens=st.sampled_from([0, 4]),
     space_bias=st.sampled_from([0.0, 10.0]),
@@ -93,6 +101,8 @@ def check_against_reference(
     definitions,
     config,
     sampling,
+    method,
+    guard,
     rule,
     lead,
     scores,
@@ -104,6 +114,11 @@ def check_against_reference(
     fond,
 ) -> None:
     """Members `fond` of a few letters write what others have in larger pieces."""
+    configured, aggregate = METHODS[method]
+    if configured.name == "core":
+        aggregate = aggregations.core("m0")
+    guard = guard if sampling.temperature == 0.0 else False
+    config = config.model_copy(update={"aggregation": configured, "conflict_guard": guard})
     fakes = drawn_ensemble(
         definitions,
         scores,
@@ -127,18 +142,15 @@ def check_against_reference(
         sampling=sampling,
     )
     oracle = Safe(
+        config,
         reference_members(fakes, request),
         fakes.ensemble.weights,
-        "m0",
-        20,
-        rule,
-        config.max_tokens,
-        config.consensus,
-        config.extra_gate,
-        config.sharpen,
-        sampling,
-        reference_noise(sampling),
-        min_new_tokens,
+        max_new_tokens=20,
+        rule=rule,
+        sampling=sampling,
+        noise=reference_noise(sampling),
+        min_new_tokens=min_new_tokens,
+        aggregate=aggregate,
     )
     tokens, joint, ended = oracle.generate()
     written = write(fakes, config, request)

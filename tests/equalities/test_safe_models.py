@@ -37,18 +37,16 @@ def test_demo_models_write_what_the_equations_say(name: str, rule: str, temperat
                 [written] = running.write([request])
             oracle = Oracle(ensemble, models, config)
             safe = Safe(
+                config,
                 {member: oracle.member(member, request) for member in members},
                 ensemble.weights,
-                config.drafter,
-                24,
-                rule,
-                config.max_tokens,
-                config.consensus,
-                config.extra_gate,
-                config.sharpen,
-                sampling,
-                lambda position, token, sampling=sampling: noise_of(sampling, position, token),
-                6,
+                max_new_tokens=24,
+                rule=rule,
+                sampling=sampling,
+                noise=lambda position, token, sampling=sampling: noise_of(
+                    sampling, position, token
+                ),
+                min_new_tokens=6,
             )
         tokens, joint, ended = safe.generate()
         check_text(written)

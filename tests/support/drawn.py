@@ -66,13 +66,16 @@ GATES = st.builds(
     threshold=st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]),
     below=st.sampled_from(["ensemble", "replace"]),
 )
+SCORES = st.lists(st.sampled_from([0, 1, 1, 2, 3, 5]), min_size=3, max_size=3)
+"""A member of weight 0 has no say where another has."""
 SAFES = st.builds(
     SafeConfig,
     drafter=st.just("m0"),
     max_tokens=st.sampled_from([1, 2, 5, 8]),
     consensus=st.sampled_from([0.0, 0.2, 0.5, 0.5, 1.0]),
     extra_gate=st.sampled_from([1.0, 1.0, 0.4]),
-    sharpen=st.sampled_from(["none", "prefix_merge", "geometric"]),
+    sharpen=st.sampled_from(["none", "prefix_merge", "prefix_merge", "geometric"]),
+    merge_lambda=st.sampled_from([0.0, 0.02, 0.1]),
 )
 STRATEGIES = st.one_of(st.just(EveryStepConfig()), st.just(MixtureConfig()), GATES, GATES)
 GUARDS = st.sampled_from([False, False, True, "m1"])
@@ -89,6 +92,8 @@ def drawn_ensemble(
         definitions = [definitions[0]] * len(definitions)
     names = [f"m{place}" for place in range(len(definitions))]
     shares = dict(zip(names, scores, strict=False))
+    if not any(shares.values()):
+        shares = dict.fromkeys(names, 1)
     return fake_ensemble(
         dict(zip(names, definitions, strict=True)),
         weights={name: score / sum(shares.values()) for name, score in shares.items()},
@@ -100,13 +105,10 @@ def drawn_ensemble(
     )
 
 
-def anchor_of(strategy, weights: dict[str, float]) -> str:
-    """Who keeps its own winner where the guard is on."""
-    if isinstance(strategy.conflict_guard, str):
-        return strategy.conflict_guard
-    if isinstance(strategy, ThresholdConfig):
-        return strategy.gate
-    return min(weights, key=lambda name: (-weights[name], name))
+def guard_of(strategy) -> bool | str:
+    """Who keeps its own winner where the guard is on; true: the highest weight."""
+    is_gated = strategy.conflict_guard is True and isinstance(strategy, ThresholdConfig)
+    return strategy.gate if is_gated else strategy.conflict_guard
 
 
 def reference_model(fakes: FakeEnsemble, name: str) -> reference.Model:

@@ -6,7 +6,7 @@ engine but the vocabularies (what tokens are, and how text is encoded).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gac.core import Sampling
@@ -21,6 +21,8 @@ Aggregate = Callable[[Votes, Mapping[str, float]], tuple[Distribution, Votes]]
 Model = Callable[[Sequence[int]], Sequence[float]]
 """Ids -> probabilities [Vm] after them."""
 END = b""
+OWNER_TIE = 1e-5
+"""Shares of the say that differ by no more, relatively, are equal."""
 
 
 @dataclass
@@ -110,12 +112,11 @@ def generate(
     noise: Callable[[int, bytes], float] | None = None,
     min_new_tokens: int = 0,
     aggregate: Aggregate = arithmetic,
-    anchor: str | None = None,
+    guard: bool | str = False,
     draw: Callable[[int], Sequence[str]] | None = None,
 ) -> tuple[list[bytes], bool]:
     """The tokens that the ensemble writes, and whether it ended by END.
 
-    `anchor`: where its winner and the ensemble's are prefixes of one another, its own stands.
     `draw`: the order in which members are drawn for a token, the first of which decides alone.
     """
     text: list[bytes] = []
@@ -133,22 +134,51 @@ def generate(
                 rows = {gate: rows[gate]}
             elif below == "replace" and len(rows) > 1:
                 rows.pop(gate, None)
-        total = sum(weights[name] for name in rows)
-        shares = {name: weights[name] / total for name in rows}
-        combined, votes = (arithmetic if len(rows) == 1 else aggregate)(rows, shares)
-        winner = _pick(combined, sampling, noise, len(text))
-        if anchor in rows:
-            own = _pick(rows[anchor], None, None, len(text))
-            if END not in (own, winner) and (own.startswith(winner) or winner.startswith(own)):
-                winner = own
+        winner, owners = decide(
+            rows, weights, len(text), aggregate, guard=guard, sampling=sampling, noise=noise
+        )
         if winner == END:
             return text, True
-        largest = max(row.get(winner, 0.0) for row in votes.values())
         for name, member in members.items():
-            owned = name in votes and votes[name].get(winner, 0.0) >= largest * (1.0 - 1e-5)
-            member.follow(b"".join(text), winner, owned, rule)
+            member.follow(b"".join(text), winner, name in owners, rule)
         text.append(winner)
     return text, False
+
+
+def decide(
+    rows: Votes,
+    weights: Mapping[str, float],
+    position: int,
+    aggregate: Aggregate,
+    *,
+    guard: bool | str = False,
+    sampling: Sampling | None = None,
+    noise: Callable[[int, bytes], float] | None = None,
+) -> tuple[bytes, set[str]]:
+    """The token of these rows, and its owners.
+
+    `guard` names an anchor, or is true for the member of the highest weight: where its winner and
+    the ensemble's are prefixes of one another, its own stands.
+    """
+    shares = shares_of(rows, weights)
+    rows = {name: rows[name] for name in sorted(rows) if shares[name] > 0.0}
+    combined, votes = (arithmetic if len(rows) == 1 else aggregate)(rows, shares)
+    winner = _pick(combined, sampling, noise, position)
+    anchor = min(rows, key=lambda name: (-shares[name], name)) if guard is True else guard
+    if anchor in rows:
+        own = _pick(rows[anchor], None, None, position)
+        if END not in (own, winner) and (own.startswith(winner) or winner.startswith(own)):
+            winner = own
+    largest = max(row.get(winner, 0.0) for row in votes.values())
+    enough = largest * (1.0 - OWNER_TIE)
+    return winner, {name for name, row in votes.items() if row.get(winner, 0.0) >= enough}
+
+
+def shares_of(names: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of some members, summing to 1; where none has any, equal parts."""
+    names = list(names)
+    total = sum(weights[name] for name in names)
+    return {name: weights[name] / total if total else 1.0 / len(names) for name in names}
 
 
 def _going_on(row: dict[bytes, float], must: bool) -> dict[bytes, float]:

@@ -5,14 +5,26 @@ bytes: position j of a draft is aligned with a verifier if the text before it is
 the verifier's tokens, when it tokenises text and draft together.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gac.config import SafeConfig
 from gac.core import Sampling
 from gac.vocabulary.retokenize import window_start
-from tests.support.reference import END, Member, _going_on, _pick
+from tests.support.reference import (
+    END,
+    Aggregate,
+    Distribution,
+    Member,
+    Votes,
+    _going_on,
+    _pick,
+    arithmetic,
+    decide,
+    shares_of,
+)
+from tests.support.reference_aggregations import geometric
 
 Row = dict[bytes, float]
 LOOK_AHEAD = 4
@@ -20,21 +32,25 @@ LOOK_AHEAD = 4
 
 @dataclass
 class Safe:
-    """One text; `sharpen` as in section 3.3; temperature > 0: the sampling form of appendix H."""
+    """One text, by the numbers of `config`; temperature > 0: the sampling form of appendix H.
 
+    `aggregate` and `guard` are what the configuration names; a true guard is the drafter's.
+    """
+
+    config: SafeConfig
     members: Mapping[str, Member]
     weights: Mapping[str, float]
-    drafter: str
     max_new_tokens: int
     rule: str = "canonical"
-    max_tokens: int = 8
-    consensus: float = 0.5
-    extra_gate: float = 1.0
-    sharpen: str = "none"
-    sampling: Sampling | None = None
+    sampling: Sampling = Sampling()
     noise: Callable[[int, bytes], float] | None = None
     min_new_tokens: int = 0
+    aggregate: Aggregate = arithmetic
     seen: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def drafter(self) -> str:
+        return self.config.drafter
 
     def generate(self) -> tuple[list[bytes], list[bool], bool]:
         """The tokens, which of them all members decided, and whether the text ended by END."""
@@ -43,9 +59,9 @@ class Safe:
         self.rejected, held = 0.2, 0
         self.first_token()
         while not self.is_over():
-            least = min(3, self.max_tokens)
-            shorter = (self.max_tokens - least) * min(1.0, self.rejected / 0.65)
-            wanted = held + self.max_tokens - round(shorter)
+            most = self.config.max_tokens
+            shorter = (most - min(3, most)) * min(1.0, self.rejected / 0.65)
+            wanted = held + most - round(shorter)
             draft = self.draft(min(wanted, self.max_new_tokens - len(self.text)))
             if not draft:
                 self.ensemble()
@@ -97,16 +113,15 @@ class Safe:
     def doubted(self, draft: list[tuple[bytes, Row]], n: int) -> bool:
         """Section 3.2: the test for OOV-like tokens and the test for consensus."""
         tokens, (token, own_row) = [token for token, _ in draft], draft[n]
-        own, favourites = {self.drafter: own_row[token]}, []
-        for name, member in self.members.items():
-            spelled = self.num_spelled(member, tokens)
-            if name == self.drafter or member.abstains or n > spelled:
+        own, favourites = {self.drafter: own_row[token]}, {}
+        spelled = {name: self.num_spelled(member, tokens) for name, member in self.members.items()}
+        there = [m for m in self.members if not self.members[m].abstains and n <= spelled[m]]
+        for name in self.verifiers(there):
+            member = self.members[name]
+            if n == spelled[name]:  # it cannot follow
+                own[name], favourites[name] = 0.0, False
                 continue
-            if n == spelled:  # it cannot follow
-                own[name] = 0.0
-                favourites.append(False)
-                continue
-            ids, starts = self.look_ahead(member, tokens[:spelled])
+            ids, starts = self.look_ahead(member, tokens[: spelled[name]])
             start = len(b"".join(tokens[:n]))
             if start not in starts:
                 self.seen["OOV-like"] += 1
@@ -115,16 +130,25 @@ class Safe:
             row = self.row(seen, [*self.text, *tokens[:n]], len(self.text) + n)
             mine = END if token == END else member.vocabulary.token_bytes[ids[starts[start]]]
             own[name] = row.get(mine, 0.0)
-            favourites.append(mine == min(row, key=lambda t: (-row[t], t)))
+            favourites[name] = mine == min(row, key=lambda t: (-row[t], t))
         return self.is_doubted(own_row, own, favourites)
 
-    def is_doubted(self, own_row: Row, own: dict[str, float], favourites: list[bool]) -> bool:
-        if len(own) == 1 or max(own_row.values()) > self.extra_gate:
+    def verifiers(self, there: Iterable[str]) -> list[str]:
+        """Those of the members that are there who have a say beside the drafter."""
+        shares = shares_of({self.drafter, *there}, self.weights)
+        return [name for name in there if name != self.drafter and shares[name] > 0.0]
+
+    def is_doubted(self, own_row: Row, own: dict[str, float], favourites: dict[str, bool]) -> bool:
+        if len(own) == 1 or (self.config.extra_gate < 1.0 and self.is_sure(own_row)):
             return False
-        if all(favourites) and (self.sampling is None or not self.sampling.temperature):
+        if all(favourites.values()) and not self.sampling.temperature:
             return False
-        total = sum(self.weights[name] for name in own)
-        return sum(self.weights[name] / total * p for name, p in own.items()) <= self.consensus
+        shares = shares_of(own, self.weights)
+        mean = sum(share * own[name] for name, share in shares.items())
+        return mean <= self.config.consensus
+
+    def is_sure(self, own_row: Row) -> bool:
+        return max(own_row.values()) > self.config.extra_gate
 
     def num_spelled(self, member: Member, tokens: list[bytes]) -> int:
         ahead = replace(member)
@@ -153,8 +177,10 @@ class Safe:
         """All read the prompt; the drafter's favourite stands in for everybody's own token."""
         rows = {name: self.row(member, [], 0) for name, member in self.members.items()}
         token = _pick(rows[self.drafter], self.sampling, self.noise, 0)
-        own = {name: row.get(token, 0.0) for name, row in rows.items()}
-        tops = [min(row, key=lambda t: (-row[t], t)) == token for row in rows.values()]
+        own, tops = {self.drafter: rows[self.drafter].get(token, 0.0)}, {}
+        for name in self.verifiers(rows):
+            own[name] = rows[name].get(token, 0.0)
+            tops[name] = min(rows[name], key=lambda t, row=rows[name]: (-row[t], t)) == token
         if self.is_doubted(rows[self.drafter], own, tops):
             self.ensemble()
         else:
@@ -162,37 +188,39 @@ class Safe:
 
     def ensemble(self) -> None:
         """Section 3.3: every member's row after the text so far; sharper where none has half."""
-        position = len(self.text)
+        position, guard = len(self.text), self.config.conflict_guard
         rows = {
             n: self.row(m, self.text, position) for n, m in self.members.items() if not m.abstains
         }
-        total = sum(self.weights[name] for name in rows)
-        shares = {name: self.weights[name] / total for name in sorted(rows)}
-        tokens = {token for row in rows.values() for token in row}
-        mean = {t: sum(w * rows[n].get(t, 0.0) for n, w in shares.items()) for t in tokens}
-        sharp = mean
-        if max(mean.values()) < 0.5 and len(rows) > 1:
-            sharp = self.sharpened(mean, rows, shares)
-        winner = _pick(sharp, self.sampling, self.noise, position)
-        votes = {name: share * rows[name].get(winner, 0.0) for name, share in shares.items()}
-        owners = [name for name, vote in votes.items() if vote == max(votes.values())]
+        winner, owners = decide(
+            rows,
+            self.weights,
+            position,
+            self.sharpened,
+            guard=self.drafter if guard is True else guard,
+            sampling=self.sampling,
+            noise=self.noise,
+        )
         self.commit(winner, owners, joint=len(rows) > 1)
 
-    def sharpened(self, mean: Row, rows: dict[str, Row], shares: dict[str, float]) -> Row:
-        if self.sharpen == "geometric":
-            product = {
-                t: math.prod(rows[n].get(t, 0.0) ** w for n, w in shares.items()) for t in mean
-            }
-            return product if any(product.values()) else mean
-        if self.sharpen == "none":
-            return mean
-        own = rows.get(self.drafter, mean)
-        return {
-            t: sum(mean[u] for u in mean if u.startswith(t)) if t and p > 0.1 and own.get(t) else p
-            for t, p in mean.items()
+    def sharpened(self, rows: Votes, weights: Mapping[str, float]) -> tuple[Distribution, Votes]:
+        """Where no token has half of the mean: the geometric mean, or prefixes merged."""
+        is_smooth = max(arithmetic(rows, weights)[0].values()) < 0.5
+        if is_smooth and self.config.sharpen == "geometric":
+            return geometric(rows, weights)
+        combined, votes = self.aggregate(rows, weights)
+        if not is_smooth or self.config.sharpen == "none":
+            return combined, votes
+        own, above = rows.get(self.drafter, combined), self.config.merge_lambda
+        self.seen["merged"] += 1
+        merged = {
+            t: sum(combined[u] for u in combined if u.startswith(t))
+            for t, p in combined.items()
+            if t and p > above and own.get(t)
         }
+        return {**combined, **merged}, votes
 
-    def commit(self, token: bytes, owners: Sequence[str], joint: bool) -> None:
+    def commit(self, token: bytes, owners: Iterable[str], joint: bool) -> None:
         if token != END:
             for name, member in self.members.items():
                 member.follow(b"".join(self.text), token, name in owners, self.rule)
