@@ -13,6 +13,8 @@ from gac.decoding.combine import Floats, Mean
 from gac.decoding.support import Hashes, TokenOrder, support_of
 
 _MASK = (1 << 64) - 1
+_BELOW_ONE = 1.0 - 2.0**-53
+"""The largest float64 below 1: the largest draw would be rounded to 1, its noise infinite."""
 
 
 def pick_token(mean: Mean, sampling: Sampling, position: int, order: TokenOrder) -> int | None:
@@ -55,13 +57,13 @@ def _most_probable(mean: Mean, order: TokenOrder) -> int | None:
 
 
 def gumbel_noise(sampling: Sampling, position: int, hashes: Hashes) -> Floats:
-    """Standard Gumbel noise for tokens with these hashes, float64 of the same shape."""
+    """Standard Gumbel noise for tokens with these hashes, float64 of the same shape; finite."""
     key = _mix_int(sampling.seed & _MASK)
     key = _mix_int(key ^ sampling.choice)
     key = _mix_int(key ^ position)
     bits = _mix(hashes ^ np.uint64(key))
     uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    noise: Floats = -np.log(-np.log(uniform))
+    noise: Floats = -np.log(-np.log(np.minimum(uniform, _BELOW_ONE)))
     return noise
 
 

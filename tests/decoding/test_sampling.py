@@ -14,6 +14,7 @@ from gac.decoding.decide import Decider
 from gac.decoding.sampling import gumbel_noise, pick_token
 from gac.decoding.support import TokenOrder, support_of
 from tests.support.examples import examples
+from tests.support.oracle import noise_key
 
 SIZE = 12
 SETTINGS = examples(200)
@@ -106,6 +107,36 @@ def test_noise_is_gumbel_and_depends_on_seed_choice_position_and_token() -> None
         other = gumbel_noise(changed, position, hashes)
         assert abs(np.corrcoef(noise, other)[0, 1]) < 0.03
     assert np.array_equal(noise[7:8], gumbel_noise(Sampling(seed=1), 0, hashes[7:8]))
+
+
+def hash_for(bits: int, key: int) -> int:
+    """The hash that SplitMix64's finaliser, undone here step by step, takes to these bits."""
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        undone = bits
+        for _ in range(64 // shift):
+            undone = bits ^ (undone >> shift)
+        bits = undone * pow(factor, -1, 2**64) & (2**64 - 1)
+    return bits ^ key
+
+
+def test_noise_is_finite_at_both_ends_and_grows_between() -> None:
+    """The largest draw is 1 - 2 ** -54, which float64 rounds to 1; nothing else is changed."""
+    sampling = Sampling(temperature=1.0, seed=7)
+    numbers = [0, 1, 2**52, 2**53 - 3, 2**53 - 2, 2**53 - 1]
+    key = noise_key(sampling, 5)
+    hashes = np.array([hash_for(n << 11, key) for n in numbers], dtype=np.uint64)
+    noise = gumbel_noise(sampling, 5, hashes)
+    assert np.isfinite(noise).all() and (np.diff(noise) >= 0.0).all() and noise[-1] > noise[-2]
+    exact = [-math.log(-math.log((n + 0.5) * 2.0**-53)) for n in numbers[:-1]]
+    assert noise[:-1] == pytest.approx(exact, rel=1e-15)
+    assert noise[-1] == pytest.approx(54 * math.log(2), abs=0.7), "within a rounding of the draw"
+
+
+def test_token_of_tiny_probability_does_not_win_by_the_largest_draw_alone() -> None:
+    sampling = Sampling(temperature=1.0, seed=7)
+    largest = hash_for(2**64 - 1, noise_key(sampling, 0))
+    order = TokenOrder(np.arange(2, dtype=np.int32), np.array([0, largest], dtype=np.uint64))
+    assert pick_token(known(np.array([1.0, 1e-300])), sampling, 0, order) == 0
 
 
 def test_top_p_over_a_wide_support_takes_what_is_needed() -> None:

@@ -115,12 +115,18 @@ class Oracle:
 
 def noise_of(sampling: Sampling, position: int, token: bytes) -> float:
     """Gumbel noise, written anew: seed, choice and position go through SplitMix64 one by one."""
+    digest = hashlib.blake2b(token, digest_size=8).digest()
+    bits = _mixed(int.from_bytes(digest, "little") ^ noise_key(sampling, position))
+    uniform = min(((bits >> 11) + 0.5) * 2.0**-53, math.nextafter(1.0, 0.0))
+    return -math.log(-math.log(uniform))
+
+
+def noise_key(sampling: Sampling, position: int) -> int:
+    """What the hashes of tokens are combined with."""
     key = 0
     for value in (sampling.seed, sampling.choice, position):
         key = _mixed(((key ^ value) + 0x9E3779B97F4A7C15) & _MASK)
-    digest = hashlib.blake2b(token, digest_size=8).digest()
-    uniform = ((_mixed(int.from_bytes(digest, "little") ^ key) >> 11) + 0.5) * 2.0**-53
-    return -math.log(-math.log(uniform))
+    return key
 
 
 def _mixed(bits: int) -> int:
