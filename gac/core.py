@@ -55,8 +55,8 @@ class Row:
 
     @property
     def confidence(self) -> float:
-        """The largest entry of the distribution."""
-        return float(self.entries.probs.max())
+        """The largest entry of the distribution; at most 1, so that no threshold of 1 is passed."""
+        return min(1.0, float(self.entries.probs.max()))
 
 
 def dense_entries(probs: Probs) -> Entries:

@@ -74,15 +74,15 @@ class Drafter:
         draft, entries = writing.item.draft, writing.rows[-1]
         assert draft is not None
         length = writing.last.kept + len(writing.last.tail)
+        row = Row(self.name, draft.position + len(writing.written), entries)
         is_full = len(writing.written) >= draft.max_tokens or length >= self.limit
-        if is_full or not float(entries.probs.max()) > draft.until:
+        if is_full or not row.confidence > draft.until:
             return None
         decide = Decider(self.weights, draft.sampling, self.order)
-        position = draft.position + len(writing.written)
-        pick = decide([Row(self.name, position, entries)])
+        pick = decide([row])
         if pick is None:  # the table is still here: all of it decides
             recalled = lister.recall(replace(_same_again(writing), dense=True))
-            pick = decide([Row(self.name, position, recalled[0])]) if recalled else None
+            pick = decide([replace(row, entries=recalled[0])]) if recalled else None
         if pick is None or pick.token == END:
             return None
         own_id = int(self.own_ids[pick.token])

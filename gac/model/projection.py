@@ -23,7 +23,8 @@ class Columns:
     """Which union id each column of a table of probabilities stands for.
 
     Columns that share a union id are added up in the first of them, the others become 0.  No round
-    of adding has a union id twice, so that sums are made in the same order on every device.
+    of adding has a union id twice, so that sums are made in the same order on every device.  A sum
+    that float32 rounds to more than 1 becomes 1.
     """
 
     def __init__(self, places: Places, union_size: int, device: torch.device) -> None:
@@ -44,7 +45,8 @@ class Columns:
     def add_up(self, probs: Tensor) -> Tensor:
         """Give every union id one column of a table [N, W]; mutates and returns it."""
         for columns, into in self._rounds:
-            probs[:, into] += probs.index_select(1, columns)
+            sums = probs.index_select(1, into) + probs.index_select(1, columns)
+            probs[:, into] = sums.clamp_(max=1.0)
             probs[:, columns] = 0.0
         return probs
 
@@ -141,7 +143,7 @@ class Projection:
         if endless:
             first[:, 0] = 0.0
             first /= first.sum(dim=1, keepdim=True)
-        return Table(self._whole, first)
+        return Table(self._whole, first.clamp_(max=1.0))
 
     def _probs(self, logits: Tensor, endless: Sequence[bool]) -> Tensor:
         """The softmax over what may be written; overwrites the logits."""

@@ -1,11 +1,14 @@
 """Strategies ask whom the paper says, in the order it says."""
 
 import numpy as np
+import pytest
 
 from gac.config import EveryStepConfig, ThresholdConfig
 from gac.core import Pick, Row, dense_entries
-from gac.decoding.flow import Commit, Query, Rows, Strategy
+from gac.decoding.flow import Commit, Query, Rows, Strategy, Verdict
+from gac.decoding.safe import Doubt
 from gac.decoding.strategies import StrategyMaker
+from gac.decoding.support import TokenOrder
 
 MEMBERS = ("a", "gate", "b")
 
@@ -74,3 +77,20 @@ def test_without_its_gate_or_alone_a_member_is_asked_every_step() -> None:
     config = ThresholdConfig(gate="gate", threshold=0.5)
     assert start(config, ("a", "b"))[1] == Query(("a", "b"))
     assert start(config, ("gate",))[1] == Query(("gate",), until=0.0)
+
+
+ABOVE_ONE = float(np.nextafter(np.float32(1.0), np.float32(2.0)))
+
+
+@pytest.mark.parametrize("below", ["ensemble", "replace"])
+def test_no_gate_is_surer_than_a_threshold_of_one(below: str) -> None:
+    """Though float32 may sum its probabilities to 1.0000001."""
+    strategy, _ = start(ThresholdConfig(gate="gate", threshold=1.0, below=below))
+    assert strategy.send([row("gate", ABOVE_ONE)]) == Query(("a", "b"))
+
+
+def test_no_drafter_is_surer_than_an_extra_gate_of_one() -> None:
+    order = TokenOrder(np.arange(3, dtype=np.int32), np.zeros(3, dtype=np.uint64))
+    doubt = Doubt("gate", dict.fromkeys(MEMBERS, 1 / 3), 1.0, 1.0, True, order)
+    own, no = row("gate", ABOVE_ONE), Verdict(agrees=False, probability=0.0)
+    assert doubt.asks(own, decide([own]), {"a": no, "b": no})

@@ -69,7 +69,7 @@ TORN_APART = {
 """The drafter writes by letters what the other has in pieces of three and more."""
 
 
-@examples(150)
+@examples(100)
 @example(**TORN_APART)
 @example(**{**TORN_APART, "sampling": Sampling(temperature=1.0, seed=4)})
 @example(
