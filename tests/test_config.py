@@ -300,7 +300,7 @@ WRONG_TOP_VALUES = [
     (
         {"strategy": {"name": "mixture", "aggregation": "min"}},
         "strategy.aggregation: 'min'",
-        "'arithmetic', which is all a mixture equals",
+        "'arithmetic', as a mixture equals no other aggregation",
     ),
     ({"requests": {"may_choose": ["seed"]}}, "requests.may_choose: ['seed']", "a list of strategy"),
     ({"requests": {"strategies": "all"}}, "requests.strategies: 'all'", "a list of every_step"),

@@ -102,7 +102,7 @@ def check(config_path: ConfigPath, log_level: LogLevel = "info") -> None:
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(help="What the members are asked, as one user.")],
+    question: Annotated[str, typer.Argument(help="The question, sent as one user message.")],
     config_path: Annotated[
         Path | None,
         typer.Option(
@@ -119,15 +119,17 @@ def ask(
         ),
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="At most so many tokens are written.")
+        int, typer.Option(min=1, help="The largest number of tokens to write.")
     ] = 128,
     temperature: Annotated[
         float,
-        typer.Option(min=0.0, max=100.0, help="0 takes the likeliest token; above, it is drawn."),
+        typer.Option(
+            min=0.0, max=100.0, help="0 picks the most likely token; above 0, tokens are sampled."
+        ),
     ] = 0.0,
     seed: Annotated[
         int | None,
-        typer.Option(help="Makes what is drawn repeatable (default: another one every time)."),
+        typer.Option(help="Makes sampling repeatable (default: a new seed every time)."),
     ] = None,
     chat_template: Annotated[
         bool,

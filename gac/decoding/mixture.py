@@ -75,7 +75,8 @@ class MixtureConfig(StrategyConfig):
 
     name: Literal["mixture"] = "mixture"
     aggregation: Annotated[
-        ArithmeticConfig, Field(description="'arithmetic', which is all a mixture equals")
+        ArithmeticConfig,
+        Field(description="'arithmetic', as a mixture equals no other aggregation"),
     ] = ArithmeticConfig()
 
     def refusal(self, sampling: Sampling) -> tuple[str, str] | None:

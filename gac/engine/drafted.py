@@ -100,7 +100,7 @@ class OpenDraft:
             pick = self._step.decide([row])
             if pick is None:
                 if entries.is_complete:
-                    raise GacError("all entries of a row do not decide a token")
+                    raise GacError("a token stays undecided although all entries are known")
                 self._dense = True
                 return
             self._picks.append(pick)
@@ -137,7 +137,7 @@ class _Sheet:
                 self.verdicts[n] = verdict
                 self.open.remove(n)
             elif entries.is_complete:
-                raise GacError("all entries of a row do not judge a token")
+                raise GacError("a drafted token cannot be verified although all entries are known")
             else:
                 self.dense |= bool((entries.ids == self.own[n]).any())
 

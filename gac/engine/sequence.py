@@ -225,7 +225,7 @@ class Sequence:
                 return
             step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
-            raise MemberError("no member's vocabulary can spell the text that was written")
+            raise MemberError("no member's vocabulary can spell the text written so far")
         at = (self.num_tokens, self._num_endless)
         place = Place(self.request, self._known, self._limits, self._union, *at)
         self._overlap.note(step, place)
@@ -245,7 +245,7 @@ class Sequence:
         self._metrics.combine_s += decided - started
         if pick is None:
             if tried is not None and tried.dense:
-                raise GacError("all entries of all rows do not decide a token")
+                raise GacError("a token stays undecided although all entries are known")
             self._step = complete(commit)
             self._metrics.note_completion(self._step.dense)
             return False

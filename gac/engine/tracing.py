@@ -36,7 +36,7 @@ class Tracer:
         note = self._guarded(commit.explain(commit.rows, pick), pick)
         vote = self.decide.vote(note.rows)
         if vote is None:
-            raise GacError("what decided a token does not combine")
+            raise GacError("the rows that decided a token cannot be combined again")
         say = share_out(vote.rows, vote.weights)
         rows = sorted(commit.rows, key=lambda row: row.member)
         return TokenTrace(
