@@ -17,7 +17,7 @@ from gac.engine.writer import write
 from gac.errors import ConfigError, RequestError
 
 TRACED = 1
-"""Each member's favourite is enough to see where they disagree."""
+"""Only each member's most likely token is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ def ask(config: Config, question: Question) -> int:
     """Print each member's own answer, then the one they write together; returns the exit code.
 
     The configuration must have Ray disabled.
-    Raises: ConfigError where an option asks for what there is not, MemberError if members cannot be
-    loaded or fail.
+    Raises: ConfigError if an option has a value that is not allowed, MemberError if members cannot
+    be loaded or fail.
     """
-    # What a server leaves to its clients is no matter to who runs it.
+    # Limits on what clients may choose do not apply to the operator.
     config = config.model_copy(update={"requests": RequestsConfig()})
     names = [member.name for member in config.members]
     with _loaded(config) as service:
@@ -57,7 +57,7 @@ def ask(config: Config, question: Question) -> int:
 
 @contextmanager
 def _loaded(config: Config) -> Iterator[Service]:
-    """A service whose members have loaded; says so on standard error, where that is a terminal."""
+    """A service whose members have loaded; shows a spinner meanwhile if stderr is a terminal."""
     service = Service(config)
     names = ", ".join(member.name for member in config.members)
     try:

@@ -1,4 +1,4 @@
-"""Write a traced answer again, and say where it comes out differently."""
+"""Generate a traced answer again, and report where it differs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from gac.server.schemas import ConversationTrace
 from gac.server.traces import read_traces
 
 Bounds = Mapping[bytes, tuple[float, float]]
-"""The values of a combined distribution's best tokens: from, to."""
+"""The best tokens of a combined distribution, each with the lower and upper bound of its value."""
 END = b""
 _SHOWN = 60
-"""So many characters of the text in front of a divergence."""
+"""Number of characters shown of the text before a divergence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Place:
 
     shown: str
     token: bytes | None
-    """None: no token, but a limit or a stop string."""
+    """None if generation ended by a limit or a stop string."""
     combined: Bounds
 
 
@@ -44,7 +44,7 @@ def replay(path: Path, config: Config) -> int:
         raise TraceError(f"{path}: {error.strerror}") from error
     except TraceError as error:
         raise TraceError(f"{path}: {error.message}") from error
-    # What a server leaves to its clients is no matter to who runs it.
+    # Limits on what clients may choose do not apply to the operator.
     service = Service(config.model_copy(update={"requests": RequestsConfig()}))
     service.start()
     try:
@@ -79,7 +79,7 @@ def _request(service: Service, trace: ConversationTrace, number: int) -> Generat
 def _replay(
     service: Service, trace: ConversationTrace, request: GenerateRequest, number: int | None
 ) -> bool:
-    """Write one conversation, print how it compares; whether it is identical."""
+    """Generate one conversation and print the comparison; returns whether it is identical."""
     if number is not None:
         print(f"conversation {number}:")
     try:
@@ -97,7 +97,7 @@ def _replay(
 
 
 def _differences(service: Service, trace: ConversationTrace) -> list[str]:
-    """In what this ensemble is not the recorded one."""
+    """Ways in which this ensemble differs from the recorded one."""
     ensemble = service.started.ensemble
     lines = []
     if trace.version != __version__:
@@ -140,7 +140,7 @@ def _stopped(reason: str) -> Place:
 
 
 def _shown(token: bytes) -> str:
-    """As text, or where it is none, as bytes."""
+    """As text, or as bytes if they are not valid UTF-8."""
     try:
         return repr(token.decode())
     except UnicodeDecodeError:
@@ -164,7 +164,7 @@ def _divergence(at: int, before: bytes, was: Place, became: Place) -> str:
 
 
 def _margin(combined: Bounds, picked: bytes, other: bytes) -> str:
-    """By how much the picked token's combined value is above the other's, as far as it is known."""
+    """How far the picked token's combined value is above the other's, as far as that is known."""
     if picked not in combined:
         return "unknown, the picked token is not among the best"
     low, high = combined[picked]

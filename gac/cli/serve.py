@@ -1,4 +1,4 @@
-"""Serve: listen at once, load meanwhile, stop cleanly."""
+"""Serve an ensemble: listen at once, load the members in the background, stop cleanly."""
 
 import asyncio
 import json
@@ -18,16 +18,16 @@ from gac.server.app import make_app
 logger = logging.getLogger(__name__)
 
 GRACE_S = 3
-"""How long requests in flight may take to end when the server is told to stop."""
+"""How long running requests may go on after the server is told to stop."""
 
 STOP_S = 9.0
-"""From the signal on; what has not ended by then is left to the kernel."""
+"""Time limit for the whole shutdown, from the signal on."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """uvicorn over a service: stops when told to, and lets requests end for a while."""
+    """A uvicorn server that gives running requests some time to end when it is told to stop."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(
@@ -44,22 +44,22 @@ class Server(uvicorn.Server):
 
     @property
     def time_left_s(self) -> float:
-        """How long the rest of the way down may take."""
+        """How long the rest of the shutdown may take."""
         spent_s = time.monotonic() - self._stopping_at if self._stopping_at else 0.0
         return max(1.0, STOP_S - spent_s)
 
     def obey_signals(self) -> None:
-        """Let SIGINT and SIGTERM end this server, whoever handled them before."""
+        """Have SIGINT and SIGTERM stop this server, in place of any other handler."""
         for stop in STOP_SIGNALS:
             signal.signal(stop, self.handle_exit)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; Ray takes SIGTERM for itself when it has started."""
+        """Called ten times a second; takes SIGTERM back from Ray, which sets its own handler."""
         self.obey_signals()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen no more; requests that do not end in time are aborted, and told so."""
+        """Stop listening; requests that do not end in time are aborted with an error."""
         self._stopping_at = time.monotonic()
         loop = asyncio.get_running_loop()
         abort = loop.call_later(GRACE_S, loop.run_in_executor, None, self._service.begin_to_stop)
@@ -74,7 +74,7 @@ def serve(config: Config) -> int:
     _warn(config)
     service = Service(config)
     server = Server(service)
-    server.obey_signals()  # before uvicorn does, and after: it passes on the signal it has obeyed
+    server.obey_signals()  # uvicorn restores this handler, and raises the signal again
     url = _url(listener)
     logger.info("listening on %s, loading %d members", url, len(config.members))
 
@@ -101,7 +101,7 @@ def listen(config: ServerConfig) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
-        listener.listen(128)  # a port is only taken, for others who reuse addresses, from here on
+        listener.listen(128)  # until here another server with SO_REUSEADDR could take the port
     except (OSError, UnicodeError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or error

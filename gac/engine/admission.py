@@ -1,4 +1,4 @@
-"""Who is let in: how many sequences are open, and whether the engine takes any at all."""
+"""Admission control: how many sequences are open, and whether the engine accepts any."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from gac.errors import EngineOverloaded, EngineUnavailable, GacError, RequestErr
 
 
 class Admission:
-    """Counts open sequences against a limit; any thread may call it."""
+    """Counts open sequences against a limit; thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -17,7 +17,7 @@ class Admission:
         self.stopping = False
 
     def check(self, count: int) -> None:
-        """Whether so many sequences would be let in now.
+        """Check whether so many sequences would be accepted now.
 
         Raises: EngineOverloaded if too many wait; RequestError if they are more than may ever wait;
         EngineUnavailable if the engine is broken or stops.
@@ -38,11 +38,11 @@ class Admission:
             )
 
     def enter(self, count: int, hand_over: Callable[[], None]) -> None:
-        """Let so many sequences in, all or none, and hand them over; raises what `check` does."""
+        """Accept so many sequences, all or none, and call `hand_over`; raises what `check` does."""
         with self._lock:
             self.check(count)
             self.num_open += count
-            # Under the lock: what is put after the engine has begun to stop would be lost.
+            # Under the lock, so that nothing is put after the engine has begun to stop.
             hand_over()
 
     def leave(self) -> None:
@@ -51,11 +51,11 @@ class Admission:
             self.num_open -= 1
 
     def stop(self) -> None:
-        """Let nobody in any more: the engine ends."""
+        """Accept nothing any more: the engine is stopping."""
         with self._lock:
             self.stopping = True
 
     def break_off(self, failure: GacError) -> None:
-        """Let nobody in any more: the engine can do no work."""
+        """Accept nothing any more: the engine is broken."""
         with self._lock:
             self.broken = failure

@@ -1,4 +1,4 @@
-"""Members that were lost are started again, in the same place; the engine goes on meanwhile."""
+"""Restarts members that were lost, with the same resources, while the engine goes on."""
 
 import logging
 import threading
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 MAX_RESTARTS = 3
 WINDOW_S = 600.0
-"""A member lost more often than that in ten minutes has a cause that no restart cures, such as a
-request that kills it or a machine without memory: then requests had better fail than wait."""
+"""If a member is lost more often in ten minutes, restarting does not help (a request crashes it,
+say, or memory is short): then requests should fail rather than wait."""
 PAUSE_S = 5.0
-"""Before another attempt: what the last life held, such as a GPU's memory, is freed by then."""
+"""Pause before the next attempt, so that GPU memory of the last one is freed."""
 
 
 class Restarts:
-    """Brings back members that were lost, each on a thread of its own.
+    """Restarts lost members, each on a thread of its own.
 
-    `reasons` says, by name, why members are away.
+    `reasons` has, by name, why members are being restarted.
     """
 
     def __init__(self, started: Started, watch: Watch, load_timeout_s: float) -> None:
@@ -37,7 +37,7 @@ class Restarts:
         self._stopping = threading.Event()
 
     def begin(self, engine: Engine, member: Member, error: GacError) -> None:
-        """Start a lost member again; called by the engine, which hears when that has ended."""
+        """Restart a lost member; the engine is told when that has succeeded or failed."""
         self.reasons[member.name] = error.message
         thread = threading.Thread(
             target=self._bring_back,
@@ -55,14 +55,14 @@ class Restarts:
             started_at = time.monotonic()
             try:
                 next_life = self._next_life(member)
-            except Exception as failure:  # the edge of a thread: told in the next round, or at last
+            except Exception as failure:  # logged by the next attempt, or in the end
                 if self._stopping.is_set():
                     return
                 error = _as_ours(name, failure)
                 self._stopping.wait(PAUSE_S)
                 continue
             logger.warning("member %r is back after %.1f s", name, time.monotonic() - started_at)
-            del self.reasons[name]  # before the engine can lose this life, too
+            del self.reasons[name]  # before the engine can lose the member again
             engine.welcome(next_life)
             return
         reason = f"{error.message} (given up: {MAX_RESTARTS} restarts in {WINDOW_S / 60:g} minutes)"
@@ -84,10 +84,10 @@ class Restarts:
         return bring_up(self._started, seedling, self._watch, self._load_timeout_s)
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        """Bring nobody back any more; what is on its way is ended."""
+        """Restart nothing any more; members that are loading are ended."""
         self._stopping.set()
         for seedling in list(self._seedlings.values()):
-            seedling.close()  # whoever waits for it fails at once
+            seedling.close()  # makes the thread that waits for it fail at once
         for thread in self._threads:
             thread.join(timeout_s)
 

@@ -1,4 +1,4 @@
-"""The members as one engine asks them: who is at work, and who is away."""
+"""The members of an engine: which are computing, and which are lost at the moment."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,13 +9,13 @@ from gac.members.inbox import Inbox
 from gac.members.member import Member, Reply
 
 Take = Callable[["Future[Reply]", float], None]
-"""Told an answer, and how many seconds it took."""
+"""Called with an answer, and how many seconds it took."""
 
 
 class Roster:
     """Gives each member one batch at a time; belongs to the engine's thread.
 
-    A member that is away is asked nothing and told nothing until its next life comes back.
+    A lost member is asked nothing and told nothing until it has been restarted.
     """
 
     def __init__(self, members: Mapping[str, Member], inbox: Inbox) -> None:
@@ -26,7 +26,7 @@ class Roster:
 
     @property
     def silent_s(self) -> float:
-        """For how many seconds the slowest member to answer has been at work; any thread asks."""
+        """The age in seconds of the oldest open batch; thread-safe."""
         now = time.monotonic()
         return max((now - at for _, at in list(self._asked.values())), default=0.0)
 
@@ -37,7 +37,7 @@ class Roster:
     def ask(self, name: str, batch: Sequence[Extend], take: Take) -> None:
         """Give a member a batch; `take` gets the answer on the engine's thread.
 
-        It is not called any more when the member goes away before.
+        It is not called if the member is lost before.
         """
         asked_at = time.monotonic()
         future = self.members[name].extend(batch)
@@ -53,13 +53,13 @@ class Roster:
             take(done, time.monotonic() - asked_at)
 
     def release(self, sequences: Iterable[int]) -> None:
-        """Let all members that are there forget sequences."""
+        """Have all members that are not lost forget sequences."""
         for name, member in self.members.items():
             if name not in self._away:
                 member.release(sequences)
 
     def leave(self, member: Member) -> bool:
-        """Note that a member is lost; false if it is known already, or of an earlier life."""
+        """Note that a member is lost; False if that is known already, or it was restarted since."""
         name = member.name
         if name in self._away or self.members[name] is not member:
             return False
@@ -68,6 +68,6 @@ class Roster:
         return True
 
     def come_back(self, member: Member) -> None:
-        """A new life of a member is there."""
+        """Use a restarted member."""
         self.members[member.name] = member
         self._away.discard(member.name)

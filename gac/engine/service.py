@@ -1,4 +1,4 @@
-"""The engine's life: loading, ready, failed, stopped; what a server holds on to."""
+"""The life cycle of an engine: loading, ready, restarting, failed, stopped."""
 
 import logging
 import sys
@@ -19,17 +19,17 @@ from gac.members.placement import RayCluster
 logger = logging.getLogger(__name__)
 
 STALL_S = 90.0
-"""A batch unanswered for so long makes the service unready; only a silent process is restarted."""
+"""A batch that takes longer makes the service unready; its member is not restarted for it."""
 
 Launch = Callable[[Config, RayCluster | None, Watch], Started]
-"""How an ensemble is brought up; a seam for tests without models."""
+"""Loads an ensemble; tests replace it."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long a reply may wait for a busy thread to let go of the interpreter; Python's is 5 ms."""
+"""Python's switch interval, whose default of 5 ms delays replies behind busy threads."""
 
 
 class State(StrEnum):
-    """Where the service is in its life."""
+    """The state of the service."""
 
     LOADING = "loading"
     READY = "ready"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class LoadState:
-    """How far a member is with loading."""
+    """The loading progress of a member."""
 
     stage: str = "waiting"
     fraction: float = 0.0
@@ -62,7 +62,7 @@ class Service:
         self._thread: threading.Thread | None = None
 
     def start(self, on_loaded: Callable[[], None] = lambda: None) -> None:
-        """Begin to load; `on_loaded` is called, on another thread, when that has ended."""
+        """Start loading; `on_loaded` is called, on another thread, when loading has ended."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread = threading.Thread(
             target=self._live, args=(on_loaded,), name="service", daemon=True
@@ -70,14 +70,14 @@ class Service:
         self._thread.start()
 
     def _live(self, on_loaded: Callable[[], None]) -> None:
-        """Load, wait for the end, let go.
+        """Load, wait until the service is to stop, then free everything.
 
-        All on one thread that outlives the work: Ray's own processes ask the kernel to be killed
-        when the thread that started them ends.
+        All on one thread, which has to stay alive: Ray's processes have the kernel kill them when
+        the thread that started them ends.
         """
         try:
             self._load()
-        except Exception as error:  # the edge of a thread: kept for whoever asks
+        except Exception as error:  # nothing above catches it; kept as the reason
             if not self._stopping.is_set():
                 self._fail(error)
         self._loaded.set()
@@ -106,11 +106,11 @@ class Service:
         self.error = error
 
     def _watch(self, name: str, stage: str, fraction: float) -> None:
-        """Note how far a member is.  Raises: EngineUnavailable if nobody wants it any more."""
+        """Note a member's progress.  Raises: EngineUnavailable if the service is stopping."""
         self._check_wanted()
         state = self.loading[name]
         moved = stage != state.stage or int(fraction * 4) != int(state.fraction * 4)
-        if moved and stage not in ("starting", "ready"):  # the first and the last say nothing new
+        if moved and stage not in ("starting", "ready"):  # these are logged elsewhere
             share = f" {fraction:.0%}" if 0.0 < fraction < 1.0 else ""
             logger.info("%s: %s%s", name, stage, share)
         state.stage, state.fraction = stage, fraction
@@ -120,12 +120,12 @@ class Service:
             raise EngineUnavailable("stopped while loading")
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until loading has ended, well or badly."""
+        """Wait until loading has succeeded or failed; returns whether it has."""
         return self._loaded.wait(timeout_s)
 
     @property
     def failure(self) -> GacError | None:
-        """Why there is no engine, or none that can go on."""
+        """Why the engine could not start, or broke."""
         return self.error or (self._engine.broken if self._engine else None)
 
     @property
@@ -150,14 +150,14 @@ class Service:
 
     @property
     def started(self) -> Started:
-        """The ensemble at work.  Raises: EngineUnavailable while there is none."""
+        """The loaded ensemble.  Raises: EngineUnavailable while there is none."""
         if self._started is None:
             raise EngineUnavailable(self.explanation, code="engine_unavailable")
         return self._started
 
     @property
     def explanation(self) -> str:
-        """The state in words, with its cause."""
+        """The state and its cause, as text."""
         if self.failure:
             return self.failure.message
         if reasons := self._reasons:
@@ -166,19 +166,19 @@ class Service:
 
     @property
     def is_progressing(self) -> bool:
-        """Ready, and answering where there is work."""
+        """Whether it is ready and no batch is overdue."""
         if self.state is not State.READY:
             return False
         return self.engine.silent_s <= STALL_S
 
     def begin_to_stop(self) -> None:
-        """Abort what runs and begin to let go of members and Ray; `stop` waits for it."""
+        """Abort running requests and begin to end members and Ray; `stop` waits for it."""
         self._stopping.set()
         if self._engine is not None:
             self._engine.stop()
 
     def _let_go(self) -> None:
-        with ExitStack() as last_first:  # each is let go even where another fails
+        with ExitStack() as last_first:  # each runs even if another fails
             if self._cluster is not None:
                 last_first.callback(self._cluster.stop)
             if self._engine is not None:
@@ -189,7 +189,7 @@ class Service:
             last_first.callback(self.begin_to_stop)
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Abort what runs, end the members, and leave Ray."""
+        """Abort running requests, end the members, and leave Ray."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)

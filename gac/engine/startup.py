@@ -1,4 +1,4 @@
-"""From a configuration to an ensemble whose members have loaded."""
+"""Loads the ensemble of a configuration."""
 
 import logging
 import time
@@ -27,11 +27,11 @@ from gac.vocabulary.union import UnionVocabulary, build_union
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[str, str, float], None]
-"""Told a member's name, its stage of loading and the share of it that is done."""
+"""Called with a member's name, its stage of loading and the share of the stage that is done."""
 
 POLL_S = 0.2
 START_WITHIN_S = 60.0
-"""A process started again needs a few seconds; if its place is gone it would wait forever."""
+"""A restart takes a few seconds; if its resources are gone, Ray would wait forever."""
 
 
 class Seedling(Protocol):
@@ -43,7 +43,7 @@ class Seedling(Protocol):
         """The stage of loading and the share of it that is done."""
 
     def loaded(self) -> "Future[MemberFacts]":
-        """What the member tells of itself, as soon as it can."""
+        """The facts of the loaded model."""
 
     def seat(self, seat: Seat) -> Member:
         """The member, once the union vocabulary is known."""
@@ -53,15 +53,15 @@ class Seedling(Protocol):
 
 
 Stages = Mapping[str, tuple[str, float] | None]
-"""By member, the stage of loading and the share of it that is done; none: it has loaded."""
+"""By member, the stage of loading and the share of it that is done; None if it has loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """When loading is given up.
 
-    `standstill_s` counts while none of the loading members comes further; `start_s` from the launch
-    of a member that is still "starting", without end at the first start.
+    `standstill_s`: none of the loading members has made progress for so long.  `start_s`: a member
+    is still "starting" so long after its launch; no limit at the first start.
     """
 
     standstill_s: float
@@ -81,13 +81,13 @@ class Patience:
 
 @dataclass(frozen=True)
 class Started:
-    """An ensemble at work, what turns conversations into its prompts, and its engine's inbox."""
+    """A loaded ensemble with its tokenizers, and the inbox for its engine."""
 
     ensemble: Ensemble
     tokenizers: Mapping[str, MemberTokenizer]
     inbox: Inbox = field(default_factory=SimpleQueue[Act])
     relaunch: Callable[[str], Seedling] | None = None
-    """Starts a member again by its name; none: it lives and dies with this process."""
+    """Restarts a member by name; None if members live in this process."""
 
 
 def load_tokenizers(config: Config) -> dict[str, MemberTokenizer]:
@@ -107,7 +107,7 @@ def unite(tokenizers: Mapping[str, MemberTokenizer]) -> UnionVocabulary:
 
 
 def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> Started:
-    """Load the members, unite their vocabularies meanwhile, and seat them.
+    """Load the members, build the union of their vocabularies meanwhile, and set them up for it.
 
     `cluster` is a started Ray, or none for members in this process.
     Raises: MemberError, VocabularyError or PlacementError; members already started are ended.
@@ -133,9 +133,9 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
 
 
 def bring_up(started: Started, seedling: Seedling, watch: Watch, load_timeout_s: float) -> Member:
-    """The next life of a member, seated as the one before.
+    """The restarted member, set up as before.
 
-    Raises: MemberError, also if it finds no place to start in time; the member is ended then.
+    Raises: MemberError, also if it does not start in time; the member is ended then.
     """
     try:
         _wait([seedling], watch, Patience(load_timeout_s, START_WITHIN_S))
@@ -151,7 +151,7 @@ def make_engine(
     make_strategy: StrategyMaker,
     revive: Revive | None = None,
 ) -> Engine:
-    """An engine for a started ensemble; it has to be the only one, as it receives for all lines."""
+    """The engine of a started ensemble; only one, as it receives from all members' sockets."""
     limits = EngineLimits(
         settings.max_sequences,
         settings.max_queued,
@@ -171,7 +171,7 @@ def _launch(
 
 
 def _wait(seedlings: Sequence[Seedling], watch: Watch, patience: Patience) -> None:
-    """Until all have loaded; raises the first error."""
+    """Wait until all have loaded; raises the first error."""
     waiting = list(seedlings)
     stages: Stages = {}
     started_at = moved_at = time.monotonic()
@@ -185,7 +185,7 @@ def _wait(seedlings: Sequence[Seedling], watch: Watch, patience: Patience) -> No
 
 
 def _look(seedling: Seedling, watch: Watch) -> tuple[str, float] | None:
-    """The stage of loading and the share of it that is done; none: it has loaded."""
+    """The stage of loading and the share of it that is done; None if it has loaded."""
     if not seedling.loaded().done():
         stage = seedling.progress()
         watch(seedling.name, *stage)

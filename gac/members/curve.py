@@ -1,4 +1,4 @@
-"""Who may talk over TCP: keys of both ends, and a door that lets one client in.
+"""Authentication over TCP: keys of both ends, and an authenticator that accepts one client.
 
 CURVE encrypts and proves the server to its clients, but lets in whoever knows the server's public
 key; about clients the context's ZAP handler decides.  Source: ZeroMQ RFC 26 (CurveZMQ), 27 (ZAP).

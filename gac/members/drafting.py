@@ -1,4 +1,4 @@
-"""A member goes on by itself: it picks from its own rows and takes its own ids.
+"""Drafting: a member picks tokens from its own rows and appends its own ids.
 
 What it writes is a guess that the engine checks, so nothing here decides what a text becomes.
 """
@@ -28,7 +28,7 @@ class Writing:
         self.take(rows)
 
     def take(self, rows: list[Entries] | MemberError) -> None:
-        """Add the rows of the last item; an error ends the writing, but not what came before."""
+        """Add the rows of the last item; an error ends the draft but keeps what came before."""
         if not isinstance(rows, MemberError):
             self.rows += rows
             return
@@ -39,7 +39,7 @@ class Writing:
             self._error = rows
 
     def answer(self) -> Answer | MemberError:
-        """What the engine gets."""
+        """The answer to the engine."""
         return self._error or Answer(tuple(self.rows), tuple(self.written))
 
 
@@ -80,7 +80,7 @@ class Drafter:
             return None
         decide = Decider(self.weights, draft.sampling, self.order)
         pick = decide([row])
-        if pick is None:  # the table is still here: all of it decides
+        if pick is None:  # listed entries do not decide it; the full row is still here
             recalled = lister.recall(replace(_same_again(writing), dense=True))
             pick = decide([replace(row, entries=recalled[0])]) if recalled else None
         if pick is None or pick.token == END:
@@ -90,7 +90,7 @@ class Drafter:
 
 
 def _same_again(writing: Writing) -> Extend:
-    """The last distribution once more."""
+    """An item that asks for the last distribution again."""
     last = writing.last
     length = last.kept + len(last.tail)
     return replace(last, kept=length, tail=(), positions=(length,), draft=None)

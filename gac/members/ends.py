@@ -1,4 +1,4 @@
-"""Where one life of a member is asked and answers."""
+"""The addresses of one connection between the engine and a member."""
 
 from dataclasses import dataclass, replace
 

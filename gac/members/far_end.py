@@ -1,4 +1,4 @@
-"""The far end of a member's sockets: one thread answers what comes down, one sends heartbeats.
+"""The member's end of its sockets: one thread answers batches, one sends heartbeats.
 
 Knows nothing of Ray; what messages say is the affair of `headers` and `messages`.
 """
@@ -54,7 +54,7 @@ class FarEnd:
                 self._take(self._wire.receive())
         except EOFError:
             pass
-        except Exception:  # the edge of a process: loud, as a silent end would look like a hang
+        except Exception:  # end the process: a dead thread would look like a hang
             logger.exception("the connection to the server failed")
             self._on_defect()
         finally:
@@ -83,7 +83,7 @@ class FarEnd:
             return Header(Kind.REPLY, self._epoch, call).pack(), pack_reply(reply)
         except MemberError as error:
             reason = error.message
-        except Exception as error:  # the edge of a process: the engine must hear of it
+        except Exception as error:  # reported to the engine
             logger.exception("a batch failed")
             reason = f"{type(error).__name__}: {error}"
         return Header(Kind.ERROR, self._epoch, call).pack(), reason.encode()
@@ -98,5 +98,5 @@ class FarEnd:
                 return
 
     def close(self) -> None:
-        """End the threads and close the connection; waits for the batch at hand."""
+        """End the threads and close the connection; waits for the current batch."""
         self._wire.close()

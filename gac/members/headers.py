@@ -1,4 +1,4 @@
-"""The first frame of every message between an engine and a member: what it is, and to what."""
+"""The header of every message between the engine and a member."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,7 +10,7 @@ _FORMAT = Struct("!BIQ")
 
 
 class Kind(IntEnum):
-    """What a message is; the first two go down to the member, the others up."""
+    """The kind of a message; the first two go to the member, the others to the engine."""
 
     EXTEND = 1
     RELEASE = 2
@@ -21,7 +21,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`epoch` tells lives of members apart, all those of one server; `call` a life's batches."""
+    """`epoch` numbers all starts of members of one server; `call` the batches since that start."""
 
     kind: Kind
     epoch: int
@@ -33,7 +33,7 @@ class Header:
 
     @classmethod
     def unpack(cls, frame: Any) -> "Header":
-        """From a frame.  Raises: ValueError if it is none of ours."""
+        """From a frame.  Raises: ValueError if it is not a valid header."""
         try:
             kind, epoch, call = _FORMAT.unpack(frame)
         except StructError as error:

@@ -1,4 +1,4 @@
-"""A loaded model behind the member's one verb; lives in this process or inside a Ray actor."""
+"""Answers batches with a loaded model, in this process or inside a Ray actor."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ Listed = list[Entries] | MemberError
 
 
 class Runner(Protocol):
-    """What a host needs of a model runner; a seam for tests without weights."""
+    """The part of a model runner that a host uses; tests replace it."""
 
     def extend(self, batch: Sequence[Extend]) -> list[Any]:
         """Logits [positions, Vm] of every item, as tensors."""
@@ -37,10 +37,10 @@ class MemberHost:
         self._forward_s = 0.0
 
     def extend(self, batch: Sequence[Extend]) -> Reply:
-        """The rows each item asks for, and what it wrote where it had leave to.
+        """The rows that each item asks for, and its draft where the item allows one.
 
-        An item for which the model gives numbers that are no distribution gets an error of its own.
-        Nobody writes ahead in a batch where somebody waits for a row.
+        An item whose logits are not finite gets an error of its own.
+        No drafts are written in a batch in which an item without a draft waits for a row.
         Raises: MemberError naming the member if the batch as a whole cannot be computed.
         """
         started, self._forward_s = time.perf_counter(), 0.0
@@ -54,9 +54,9 @@ class MemberHost:
         return Reply(answers, self._forward_s, row_s)
 
     def _write_ahead(self, writings: Sequence[Writing]) -> None:
-        """Let the model go on by itself, all sequences at once, until each has stopped.
+        """Extend the drafts of all sequences together, until each has stopped.
 
-        Where it cannot, what is written so far is the draft.
+        If the model fails, the draft is what was written so far.
         """
         while True:
             going = [one for one in writings if self._drafter.goes_on(one, self._lister)]
@@ -72,7 +72,7 @@ class MemberHost:
                 one.take(rows)
 
     def _rows(self, items: Sequence[Extend]) -> list[Listed]:
-        """The rows of items, recalled where nothing new is told."""
+        """The rows of items; remembered ones where an item adds no ids."""
         recalled = [self._lister.recall(item) for item in items]
         fresh = [item for item, rows in zip(items, recalled, strict=True) if rows is None]
         computed = iter(self._computed(fresh) if fresh else ())
@@ -84,7 +84,7 @@ class MemberHost:
             logits = self._runner.extend(items)
         except MemberError as error:
             raise MemberError(f"member {self._name!r} failed: {error.message}") from error
-        self._forward_s += time.perf_counter() - started  # on a GPU: until it was told what to do
+        self._forward_s += time.perf_counter() - started  # on a GPU: until the kernels are launched
         return self._lister.rows(items, logits)
 
     def release(self, sequences: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""What an engine waits on: acts for its own thread, and the wires it hears members through.
+"""What the engine's thread waits on: callables put by any thread, and the members' sockets.
 
 One thread waits, and is the only one to touch the wires; every other may put.  Without wires a
 `queue.SimpleQueue` is an inbox.
@@ -21,28 +21,28 @@ from gac.members.wires import Message, NearWire
 Act = Callable[[], None]
 Take = Callable[[Message], None]
 Look = Callable[[float, bool], None]
-"""Told the time, and whether nobody had looked for so long that silence means nothing."""
+"""Gets the time, and whether the last check is so long ago that silence proves nothing."""
 
 LOOK_S = 0.5
-"""How often listeners are asked whether they miss something."""
+"""Interval of the checks for members that have fallen silent."""
 
 
 class Inbox(Protocol):
-    """Acts for the engine's thread, in the order in which they were put."""
+    """A queue of callables for the engine's thread, first in, first out."""
 
     def put(self, act: Act, /) -> None:
-        """Leave an act; any thread may."""
+        """Add a callable; from any thread."""
 
     def get(self) -> Act:
-        """The next act; waits for it."""
+        """The next callable; waits for it."""
 
     def get_nowait(self) -> Act:
-        """The next act.  Raises: queue.Empty if there is none."""
+        """The next callable.  Raises: queue.Empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
-    """A wire, and who is told what it brings, that it has broken, and the time."""
+    """A connection and its callbacks: for messages, for its end, and for the regular check."""
 
     wire: NearWire
     take: Take
@@ -53,13 +53,13 @@ class _Listener:
 class SocketInbox:
     """An inbox that receives on the thread that waits, so that an answer wakes one thread only.
 
-    What a wire brings goes to the taker it was given with, and may put acts in turn.
+    Messages of a connection go to its callback, which may put callables in turn.
     """
 
     def __init__(self) -> None:
         self._acts: SimpleQueue[Act] = SimpleQueue()
         self._chores: SimpleQueue[Act] = SimpleQueue()
-        self._listeners: dict[Any, _Listener] = {}  # by what the poller waits on
+        self._listeners: dict[Any, _Listener] = {}  # by pollable
         self._looked_at = 0.0
         self._bell, self._rope = socket.socketpair()
         self._bell.setblocking(False)
@@ -69,12 +69,12 @@ class SocketInbox:
         self._waiter = 0
 
     def put(self, act: Act, /) -> None:
-        """Leave an act; wakes the thread that waits, unless it is the caller's own."""
+        """Add a callable; wakes the waiting thread, unless that is the caller."""
         self._acts.put(act)
         self._ring()
 
     def get(self) -> Act:
-        """The next act; waits for it, and receives meanwhile."""
+        """The next callable; waits for it, and receives messages meanwhile."""
         self._waiter = threading.get_ident()
         while True:
             with contextlib.suppress(Empty):
@@ -82,14 +82,14 @@ class SocketInbox:
             self.receive()
 
     def get_nowait(self) -> Act:
-        """The next act, or one of what has arrived.  Raises: queue.Empty if there is none."""
+        """The next callable; receives what has arrived.  Raises: queue.Empty if there is none."""
         with contextlib.suppress(Empty):
             return self._acts.get_nowait()
         self.receive(0.0)
         return self._acts.get_nowait()
 
     def listen(self, wire: NearWire, take: Take, broken: Act, look: Look) -> None:
-        """Hand over a wire; all that it brings goes to `take`, on the thread that waits.
+        """Receive from a connection from now on; messages go to `take`, on the waiting thread.
 
         `broken` is called once, if the other end has gone.  `look` is called twice a second, each
         time after everything that had arrived was taken.
@@ -98,11 +98,11 @@ class SocketInbox:
         self._do(lambda: self._add(listener))
 
     def drop(self, wire: NearWire) -> None:
-        """Close a wire, listened to or not, on the thread that waits."""
+        """Close a connection, registered or not, on the waiting thread."""
         self._do(lambda: self._drop(wire))
 
     def receive(self, timeout_s: float = LOOK_S) -> None:
-        """Take in everything that has arrived; waits a while for something, or for a put."""
+        """Receive all that has arrived; waits up to `timeout_s` for a message or a `put`."""
         self._do_chores()
         for each in self._listeners.values():
             if each.wire.has_backlog:
@@ -110,7 +110,7 @@ class SocketInbox:
         for ready, events in self._poller.poll(int(timeout_s * 1000)):
             listener = self._listeners.get(ready)
             if listener is None:
-                self._bell.recv(4096)  # nothing else is waited on
+                self._bell.recv(4096)  # the only other thing polled
                 continue
             if events & zmq.POLLOUT:
                 self._flush(listener.wire)
@@ -119,7 +119,7 @@ class SocketInbox:
         self._look_around()
 
     def close(self) -> None:
-        """Close all wires; nobody may wait any more."""
+        """Close all connections; no thread may be waiting."""
         self._do_chores()
         for listener in tuple(self._listeners.values()):
             self._drop(listener.wire)
@@ -137,7 +137,7 @@ class SocketInbox:
 
     def _ring(self) -> None:
         if threading.get_ident() != self._waiter:
-            # A full pipe rings already; a closed one has nobody to wake.
+            # A full pipe wakes the thread already; a closed one has no reader.
             with contextlib.suppress(BlockingIOError, OSError):
                 self._rope.send(b"\0")
 
@@ -151,7 +151,7 @@ class SocketInbox:
 
     def _deafen(self, wire: NearWire) -> None:
         listener = self._listeners.get(wire.pollable)
-        # A wire closed before may have left its number to another.
+        # A file descriptor may have been reused since the connection was closed.
         if listener is not None and listener.wire is wire:
             del self._listeners[wire.pollable]
             self._poller.unregister(wire.pollable)
@@ -170,7 +170,7 @@ class SocketInbox:
             listener.broken()
 
     def _look_around(self) -> None:
-        """Twice a second, have the listeners ask themselves whether they miss something."""
+        """Twice a second, have all connections check for silence."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_S:
             was_away = now - self._looked_at > GAP_S

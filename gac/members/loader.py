@@ -1,4 +1,4 @@
-"""From a member's configuration to a host that can be asked; the same near and far."""
+"""Loads a member and makes its host, in this process or in a Ray actor."""
 
 import statistics
 import time
@@ -21,12 +21,12 @@ from gac.model.projection import Projection
 from gac.model.runner import ModelRunner
 
 DEFAULT_SEQUENCE_TOKENS = 2048
-"""Where the K/V bound is not configured: room for max_sequences of this length."""
+"""Without a configured bound the K/V cache has room for max_sequences of this length."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOrder:
-    """What a member is to load and how much it may hold."""
+    """Which model a member loads, and the limits of its cache."""
 
     name: str
     spec: ModelSpec
@@ -49,7 +49,7 @@ class Seat:
 
 
 def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> LoadOrder:
-    """The order for one of `num_members` configured members, among whom cores are shared out."""
+    """The order for one of `num_members` members, which share the cores equally."""
     spec = ModelSpec(
         path=member.path,
         dtype=member.dtype,
@@ -65,7 +65,7 @@ def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> 
 
 
 class MemberLoader:
-    """Loads a model, then takes its seat in the union: two steps, since all members must be known.
+    """Loads a model, then makes its host, which needs the union of all vocabularies.
 
     `progress` may be read from another thread at any time.
     """
@@ -82,7 +82,7 @@ class MemberLoader:
         started = time.monotonic()
         order = self._order
         try:
-            # Counted where the model runs, which need not be where the server does.
+            # Counted on the machine of the model, which may not be the server's.
             share = max(1, usable_cores() // order.num_members)
             spec = replace(order.spec, num_threads=order.spec.num_threads or share)
             self._loaded = loaded = load_model(spec, self._report)
@@ -126,12 +126,12 @@ class MemberLoader:
 
 
 def _step_s(runner: ModelRunner, max_length: int) -> float:
-    """The median of a few steps; the first ones warm up."""
+    """The median time of a few steps; the first ones are warm-up."""
     seconds = []
     for length in range(1, 1 + min(8, max_length)):
         started = time.perf_counter()
         [logits] = runner.extend([Extend(0, length - 1, (0,), (length,))])
-        logits.cpu()  # a GPU is done when its numbers are here
+        logits.cpu()  # waits for the GPU
         seconds.append(time.perf_counter() - started)
     runner.release([0])
     return statistics.median(seconds[3:] or seconds)

@@ -38,10 +38,10 @@ class LocalMember:
         self._worker.submit(self._host.release, tuple(sequences))
 
     def when_lost(self, tell: Callable[[GacError], None]) -> None:
-        """A member of this process lives as long as the process."""
+        """Does nothing: a member of this process cannot be lost."""
 
     def close(self) -> None:
-        """Finish what was asked and end the thread."""
+        """Finish the open calls and end the thread."""
         self._worker.shutdown()
 
 
@@ -58,7 +58,7 @@ class LocalSeedling:
         return self._loader.progress
 
     def loaded(self) -> "Future[MemberFacts]":
-        """What the member tells of itself, as soon as it can."""
+        """The facts of the loaded model."""
         return self._loading
 
     def seat(self, seat: Seat) -> Member:
@@ -67,14 +67,14 @@ class LocalSeedling:
         return LocalMember(self.name, self._loader.seat(seat), facts)
 
     def close(self) -> None:
-        """Give up; the thread ends with what it is doing."""
+        """Give up; the thread ends when the current load does."""
 
 
 def launch_local(orders: Sequence[LoadOrder]) -> list[LocalSeedling]:
     """Start to load members in this process, one after the other.
 
-    At once would be wrong: `from_pretrained` switches process-wide settings while it runs, so that
-    one thread's tied weights come out as another's missing ones.
+    In parallel it would fail: `from_pretrained` changes process-wide settings while it runs, and
+    tied weights of one thread's model are then reported missing in another's.
     """
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     seedlings = [LocalSeedling(order, worker) for order in orders]

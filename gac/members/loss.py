@@ -1,4 +1,4 @@
-"""That a member is lost: told once, to everybody, also to those who ask later."""
+"""The loss of a member, which calls back once, also for callbacks that are added later."""
 
 import threading
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from gac.errors import GacError, MemberLost
 
 SILENCE_S = 5.0
-"""A member that has not been heard of for so long hangs: five heartbeats, each cheap to send."""
+"""A member that sends nothing for so long hangs: five heartbeats are missing."""
 GAP_S = 2.5
-"""Who has not looked for so long was stopped itself, and may not judge by what it missed."""
+"""If the last check is older, this process itself was stopped, and silence proves nothing."""
 
 
 def hangs(name: str) -> MemberLost:
@@ -17,7 +17,7 @@ def hangs(name: str) -> MemberLost:
 
 
 class Loss:
-    """Whether one life of a member has ended, and why; any thread may tell and ask."""
+    """Whether a member is lost, and why; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class Loss:
         self._tells: list[Callable[[GacError], None]] = []
 
     def happen(self, error: GacError) -> None:
-        """The member is lost; only the first reason counts."""
+        """Mark the member as lost; only the first reason counts."""
         with self._lock:
             if self._error is not None:
                 return

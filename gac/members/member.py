@@ -1,4 +1,4 @@
-"""What the engine knows of a member, near or far."""
+"""A member as the engine sees it, in this process or elsewhere."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -11,7 +11,7 @@ from gac.errors import GacError, MemberError
 
 @dataclass(frozen=True, slots=True)
 class MemberFacts:
-    """What a member tells of itself once its model is loaded; lengths in its own tokens.
+    """Properties of a loaded model; lengths in its own tokens.
 
     `weights_bytes` are held all the time, `kv_bytes` at most by the K/V cache when it is full.
     `step_s` is about how many seconds it takes to compute one id of one sequence.
@@ -30,7 +30,7 @@ class MemberFacts:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a member gives for a batch: an answer per item, or why this item alone has none.
+    """A member's answers to a batch; an item that failed alone has an error instead.
 
     `forward_s` and `row_s` are the seconds it spent in its model, and on rows and drafts.
     """
@@ -41,7 +41,7 @@ class Reply:
 
 
 class Member(Protocol):
-    """One model with its tokenizer, as the engine sees it: one verb, `extend`."""
+    """One model with its tokenizer; the engine asks it only to `extend` sequences."""
 
     @property
     def name(self) -> str:
@@ -61,4 +61,4 @@ class Member(Protocol):
         """Have `tell` called, on any thread, when the member has died or hangs."""
 
     def close(self) -> None:
-        """Let go of the model; nothing may be asked afterwards."""
+        """Free the model; no call may follow."""

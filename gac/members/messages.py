@@ -1,4 +1,4 @@
-"""What goes over a member's sockets: batches down, replies up; typed, and never pickles.
+"""The messages on a member's sockets, batches and replies; typed, never pickled.
 
 MessagePack by msgspec, which checks every message against these types as it reads it.
 """
@@ -44,7 +44,7 @@ def pack_batch(batch: Sequence[Extend]) -> bytes:
 
 
 def unpack_batch(frame: bytes) -> list[Extend]:
-    """The batch of a frame.  Raises: msgspec.DecodeError if it is none."""
+    """The batch in a frame.  Raises: msgspec.DecodeError if it is not a batch."""
     return _batch_decoder.decode(frame)
 
 
@@ -71,7 +71,7 @@ def _is_dense(row: Entries) -> bool:
 
 
 def unpack_reply(frame: bytes | memoryview) -> Reply:
-    """The reply of a frame.  Raises: msgspec.DecodeError if it is none."""
+    """The reply in a frame.  Raises: msgspec.DecodeError if it is not a reply."""
     reply = _reply_decoder.decode(frame)
     return Reply([_unpacked(answer) for answer in reply.answers], reply.forward_s, reply.row_s)
 

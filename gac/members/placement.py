@@ -35,7 +35,7 @@ KNOCK_TIMEOUT_S = 5.0
 class RayCluster:
     """Our use of Ray: our own local instance, or one that is joined by address.
 
-    `inbox` is where the one engine over its members must wait.
+    The one engine that uses its members must wait at `inbox`.
     """
 
     def __init__(self, config: RayConfig) -> None:
@@ -84,7 +84,7 @@ class RayCluster:
         return [self.launch(order.name) for order in orders]
 
     def launch(self, name: str) -> RaySeedling:
-        """Start a member that was placed, for the first time or again, with what it reserves."""
+        """Start or restart a member with its reservation."""
         order, options = self._placed[name]
         return RaySeedling(order, options, self._exchange)
 
@@ -109,7 +109,7 @@ class RayCluster:
         }
 
     def stop(self) -> None:
-        """Give back what was reserved; ends our own Ray, leaves a joined one."""
+        """Free the reservations; stops our own Ray, or leaves the cluster that was joined."""
         if self._exchange is not None:
             self._exchange.close()
         if not ray.is_initialized():
@@ -143,7 +143,7 @@ def _knock(address: str) -> None:
 
 
 def _ask(what: str) -> Any:
-    """What Ray knows of the cluster; these functions of Ray carry no types."""
+    """Call a function of Ray that has no type annotations."""
     return getattr(ray, what)()
 
 

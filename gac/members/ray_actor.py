@@ -1,4 +1,4 @@
-"""Members as Ray actors: Ray places them and carries their life.
+"""Members as Ray actors: Ray places them, starts them and ends them.
 
 A step is a plain Ray call (`RayMember`), or goes through sockets (`LineMember`) with equal results.
 """
@@ -30,17 +30,20 @@ logger = logging.getLogger(__name__)
 PING_S = 2.0
 PATIENCE_S = 0.5
 SEAT_S = 60.0
-"""For each call that seats a member, which has no pulse yet; a large vocabulary takes seconds."""
+"""Limit of each call that sets up a loaded member; a large vocabulary takes seconds."""
 
 
 class MemberActor:
-    """What runs in the actor's process.
+    """The actor, which runs in a process of its own.
 
     Calls run one after the other, in the order they were made, on one thread; `progress` has a
     thread of its own so that it answers while the model loads.
     """
 
-    def __init__(self, order: LoadOrder) -> None:
+    def __init__(self, order: LoadOrder, log_level: int) -> None:
+        # Into the files of Ray's session, which keep what its processes print.
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger().setLevel(log_level)
         self._loader = MemberLoader(order)
         self._host: MemberHost | None = None
 
@@ -53,7 +56,7 @@ class MemberActor:
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def seat(self, seat: Seat) -> None:
-        """Take a place in the union vocabulary."""
+        """Make the host, for the union vocabulary."""
         self._host = self._loader.seat(seat)
 
     @ray.method(concurrency_group="watch")
@@ -63,15 +66,15 @@ class MemberActor:
 
     @ray.method(concurrency_group="watch")
     def ping(self) -> None:
-        """Answers while the process is not stopped, whatever the model does."""
+        """Returns at once, even while the model computes; not if the process is stopped."""
 
     @ray.method(concurrency_group="life")
     def live(self) -> None:
-        """Never returns: whoever waits for it learns when this process has died."""
+        """Never returns: the call fails when this process dies."""
         threading.Event().wait()
 
     def open_line(self, ends: Ends) -> Ends:
-        """Answer batches from sockets from now on, on a thread of their own; where they are."""
+        """Open sockets and answer batches from them, on another thread; returns their addresses."""
         assert self._host is not None
         if ends.engine_key:
             address: Any = ray.util.get_node_ip_address  # carries no types
@@ -91,7 +94,7 @@ class MemberActor:
 
 
 class RayMember:
-    """The near end of an actor: the same member as `LocalMember`, elsewhere."""
+    """A member whose model runs in an actor and is asked through Ray calls."""
 
     def __init__(self, name: str, actor: Any, facts: MemberFacts) -> None:
         self._name = name
@@ -108,7 +111,7 @@ class RayMember:
         _future(name, actor.live.remote()).add_done_callback(tell_why)
 
     def watch_pulse(self) -> None:
-        """Have the member taken for lost when it does not answer a ping: plain calls never end."""
+        """Ping the member regularly; it is lost if it does not answer (a Ray call would wait)."""
         threading.Thread(target=self._watch_pulse, name=f"pulse-{self._name}", daemon=True).start()
 
     def _watch_pulse(self) -> None:
@@ -118,7 +121,7 @@ class RayMember:
             while not (self._closed.is_set() or ray.wait([ping], timeout=PATIENCE_S)[0]):
                 now = time.monotonic()
                 if now - looked_at > GAP_S:
-                    asked_at = now  # this process itself was stopped
+                    asked_at = now  # this process itself was stopped meanwhile
                 looked_at = now
                 if now - asked_at > SILENCE_S:
                     self._loss.happen(hangs(self._name))
@@ -153,9 +156,9 @@ class RayMember:
 
 
 class LineMember(RayMember):
-    """An actor that is asked through sockets rather than Ray calls; the same answers.
+    """A member whose model runs in an actor and is asked through sockets; the same answers.
 
-    `ends` are where it shall answer, on this machine or, with a key, on its own.
+    `ends` are the addresses on this machine; with a key, the actor adds those on its own.
     """
 
     def __init__(
@@ -194,7 +197,9 @@ class RaySeedling:
         actor_class = remote(concurrency_groups={"watch": 1, "life": 1}, max_restarts=0)(
             MemberActor
         )
-        self._actor: Any = actor_class.options(**options).remote(order)
+        self._actor: Any = actor_class.options(**options).remote(
+            order, logging.getLogger().getEffectiveLevel()
+        )
         self._loading: Future[MemberFacts] = _future(self.name, self._actor.load.remote())
         self._stage: tuple[str, float] = ("starting", 0.0)
         self._asked = self._actor.progress.remote()
@@ -211,7 +216,7 @@ class RaySeedling:
         return self._stage
 
     def loaded(self) -> "Future[MemberFacts]":
-        """What the member tells of itself, as soon as it can."""
+        """The facts of the loaded model."""
         return self._loading
 
     def seat(self, seat: Seat) -> Member:
@@ -250,7 +255,7 @@ def _promptly(name: str, reference: Any) -> Any:
     """A call's result.  Raises: MemberLost if it takes longer than SEAT_S."""
     try:
         return _future(name, reference).result(SEAT_S)
-    except TimeoutError as error:  # an OSError, which must not be taken for one of sockets
+    except TimeoutError as error:  # an OSError, but not one of a socket
         raise MemberLost(
             f"member {name!r} hangs: it did not take over the union vocabulary in {SEAT_S:g} s"
         ) from error

@@ -1,4 +1,4 @@
-"""The connection between machines: TCP by ZeroMQ, encrypted, both ends proved by their keys.
+"""The connection between machines: TCP by ZeroMQ, encrypted, each end authenticated by its key.
 
 Two sockets an end, as one of ZeroMQ's must not be used by two threads.
 """
@@ -20,8 +20,8 @@ class NearTcpWire:
 
     def __init__(self, context: Any, ends: Ends, keys: Keys) -> None:
         self._outgoing = context.socket(zmq.PUSH)
-        # Connecting, unlike binding, gives a queue at once: sending never blocks the engine's
-        # thread, not even when the member has died.
+        # A socket that connects has a queue at once (one that binds has not): sending never blocks
+        # the engine's thread, not even when the member has died.
         self._outgoing.setsockopt(zmq.SNDHWM, 0)
         self.pollable = self._incoming = context.socket(zmq.PULL)
         prove_client([self._outgoing, self._incoming], keys, ends.member_key)
@@ -37,10 +37,10 @@ class NearTcpWire:
         self._outgoing.send_multipart([header, body])
 
     def flush(self) -> None:
-        """Nothing is left to do."""
+        """Does nothing: ZeroMQ sends by itself."""
 
     def read(self) -> list[Message]:
-        """All messages that have arrived; what is none of ours is left out."""
+        """All messages that have arrived; malformed ones are dropped."""
         messages: list[Message] = []
         try:
             while True:
@@ -57,7 +57,7 @@ class NearTcpWire:
 
 
 class FarTcpWire:
-    """The member's end: binds, and lets in nobody but the engine."""
+    """The member's end: binds, and accepts only the engine."""
 
     def __init__(self, ends: Ends) -> None:
         """Raises: zmq.ZMQError if the sockets cannot be opened."""
@@ -74,7 +74,7 @@ class FarTcpWire:
         self.ends = replace(ends, down=down, up=up, member_key=keys.public)
 
     def receive(self) -> Message:
-        """The next message; what is none of ours is left out."""
+        """The next message; malformed ones are dropped."""
         try:
             while True:
                 frames = self._incoming.recv_multipart()
@@ -91,7 +91,7 @@ class FarTcpWire:
             raise EOFError(str(error)) from error
 
     def beat(self, header: bytes) -> None:
-        """Send a message without a body, if somebody listens, and reads."""
+        """Send a message without a body, unless nobody is connected or the queue is full."""
         try:
             self._outgoing.send_multipart([header, b""], zmq.NOBLOCK)
         except zmq.Again:
@@ -105,5 +105,5 @@ class FarTcpWire:
         self._outgoing.close(linger=0)
 
     def close(self) -> None:
-        """Have `receive` end; waits for whoever is between two messages."""
+        """Make `receive` end, and wait until its thread has left it."""
         self._context.term()

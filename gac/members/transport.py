@@ -1,4 +1,4 @@
-"""The step's fast path: sockets between the engine and its members.
+"""Sockets between the engine and its members, which are faster than Ray calls.
 
 A plain Ray call to two members costs about as much as a small model's forward pass; sockets a tenth
 of that.  Ray still places the members and tells when one dies.  On one machine the sockets lie in a
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Line:
-    """The near end of a member's sockets, once the far end is there.
+    """The engine's end of a member's sockets, which are open at the member's end already.
 
     `extend` and `release` belong to the thread that waits at the exchange's inbox; answers are
     taken in on it, too.
@@ -78,18 +78,18 @@ class Line:
         self._wire.send(header, json.dumps(list(sequences)).encode())
 
     def _broken(self) -> None:
-        """The member's end is closed, which nobody but the end of its process does."""
+        """The connection is closed, which only the end of the member's process does."""
         self._loss.happen(MemberLost(f"member {self._name!r} died: its connection closed"))
 
     def _look(self, now: float, was_away: bool) -> None:
-        """Judge by silence, but never by what this process itself has slept through."""
+        """Declare a silent member lost; not for a time in which this process itself was stopped."""
         if was_away:
             self._heard_at = now
         elif now - self._heard_at > SILENCE_S:
             self._loss.happen(hangs(self._name))
 
     def _fail(self, error: Exception) -> None:
-        """The member is gone: fail what waits for it, and all that is asked later."""
+        """The member is lost: fail its open calls and all later ones."""
         with self._lock:
             self._lost = error
             waiting, self._waiting = list(self._waiting.values()), {}
@@ -97,7 +97,7 @@ class Line:
             future.set_exception(error)
 
     def _take(self, message: Message) -> None:
-        """Take in one message; what does not belong to this life is dropped."""
+        """Handle one message; those of earlier starts of the member are dropped."""
         try:
             header = Header.unpack(message[0])
         except ValueError as error:
@@ -124,12 +124,12 @@ class Line:
             )
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._inbox.drop(self._wire)
 
 
 class Exchange:
-    """All near ends of a process: one private directory, one inbox, one pair of keys."""
+    """The engine's side of all connections: a private directory, an inbox and a pair of keys."""
 
     def __init__(self) -> None:
         self._context = zmq.Context()
@@ -139,12 +139,12 @@ class Exchange:
         self.keys = Keys.make()
 
     def ends(self) -> Ends:
-        """Addresses for one more life of a member on this machine."""
+        """The address for the next start of a member on this machine."""
         epoch = next(self._epochs)
         return Ends(epoch, str(Path(self._folder.name) / str(epoch)))
 
     def far_ends(self) -> Ends:
-        """For a life of a member on another machine, which adds its addresses and its key."""
+        """For a start of a member on another machine, which adds its addresses and its key."""
         return Ends(next(self._epochs), engine_key=self.keys.public)
 
     def wire(self, ends: Ends) -> NearWire:
@@ -154,7 +154,7 @@ class Exchange:
         return NearTcpWire(self._context, ends, self.keys)
 
     def close(self) -> None:
-        """Close all sockets and remove the directory; nobody may wait at the inbox any more."""
+        """Close all sockets and remove the directory; no thread may wait at the inbox."""
         self.inbox.close()
         self._context.destroy(linger=0)
         self._folder.cleanup()

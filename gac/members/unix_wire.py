@@ -39,7 +39,7 @@ class NearUnixWire:
         self._unsent = b""
 
     def send(self, header: bytes, body: bytes) -> None:
-        """Send a message as far as there is room; the rest waits."""
+        """Send as much of a message as there is room for; the rest is kept."""
         self._unsent += _framed(header, body)
         self.flush()
 
@@ -50,12 +50,12 @@ class NearUnixWire:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
         except BlockingIOError:
             pass
-        except OSError:  # nobody reads any more, as `read` will tell
+        except OSError:  # the member has gone; `read` raises
             self._unsent = b""
         self.has_backlog = bool(self._unsent)
 
     def read(self) -> list[Message]:
-        """The messages that are whole by now.  Raises: EOFError if the member has gone."""
+        """The messages that have arrived completely.  Raises: EOFError if the member has gone."""
         try:
             chunk = self._socket.recv(_CHUNK_BYTES)
         except BlockingIOError:
@@ -68,7 +68,7 @@ class NearUnixWire:
         return self._whole()
 
     def _whole(self) -> list[Message]:
-        """Take the messages that have arrived as a whole."""
+        """Remove the complete messages from the buffer."""
         data, start = memoryview(self._received), 0
         messages: list[Message] = []
         while len(data) - start >= _LENGTHS.size:
@@ -91,10 +91,10 @@ class NearUnixWire:
 
 
 class FarUnixWire:
-    """The member's end: listens at a path, and talks to the first who comes."""
+    """The member's end: listens at a path, and accepts one connection."""
 
     def __init__(self, path: str) -> None:
-        """Raises: OSError if the path is taken or cannot be."""
+        """Raises: OSError if it cannot listen there."""
         self._path = path
         self._listener = socket.socket(socket.AF_UNIX)
         self._socket: socket.socket | None = None
@@ -120,9 +120,9 @@ class FarUnixWire:
     def _accept(self) -> None:
         self._socket, _ = self._listener.accept()
         self._reader = self._socket.makefile("rb")
-        if self._closing:  # it may not have seen the socket
+        if self._closing:  # `close` may have run before the socket was set
             raise EOFError("closed")
-        os.unlink(self._path)  # nobody else is let in
+        os.unlink(self._path)  # no second connection
 
     def _exactly(self, size: int) -> bytes:
         data: bytes = self._reader.read(size)
@@ -152,7 +152,7 @@ class FarUnixWire:
         self._ended.set()
 
     def close(self) -> None:
-        """Have `receive` end; waits for whoever is between two messages."""
+        """Make `receive` end, and wait until its thread has left it."""
         self._closing = True
         for each in (self._listener, self._socket):
             with contextlib.suppress(OSError):  # not connected, or closed already

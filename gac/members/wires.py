@@ -1,13 +1,13 @@
-"""What a member's two ends need of the connection between them; how it is made is its own affair.
+"""The interface of a connection between the engine and a member, Unix socket or TCP.
 
-A message is a header and a body, both bytes.  Near ends belong to the thread that waits at an inbox
-and never block; far ends wait.
+A message is a header and a body, both bytes.  The engine's ends (near) belong to the thread
+that waits at the inbox and never block; the members' ends (far) block.
 """
 
 from typing import Any, Protocol
 
 Message = tuple[bytes, Any]
-"""A header, and a body that is bytes or may be read like them."""
+"""A header, and a body that is bytes or a buffer."""
 
 
 class NearWire(Protocol):
@@ -19,10 +19,10 @@ class NearWire(Protocol):
 
     @property
     def has_backlog(self) -> bool:
-        """Whether something could not be sent yet: to be flushed as soon as there is room."""
+        """Whether something is still to be sent, by `flush`, when there is room."""
 
     def send(self, header: bytes, body: bytes) -> None:
-        """Send a message, sooner or later; a broken connection takes it in silence."""
+        """Send a message, at once or by a later `flush`; ignored if the connection is broken."""
 
     def flush(self) -> None:
         """Send what could not be sent before."""
@@ -31,7 +31,7 @@ class NearWire(Protocol):
         """All that has arrived.  Raises: EOFError if the other end has gone."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 class FarWire(Protocol):
@@ -47,7 +47,7 @@ class FarWire(Protocol):
         """Send a message without a body, unless nobody listens yet.  Raises: as `send`."""
 
     def end(self) -> None:
-        """Let go of the connection; for the thread that receives."""
+        """Close the connection; called by the thread that receives."""
 
     def close(self) -> None:
-        """Have `receive` end, and wait until it has; any other thread may."""
+        """Make `receive` end, and wait until it has; called by any other thread."""

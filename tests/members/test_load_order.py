@@ -1,11 +1,14 @@
 """How many threads a member's model gets: those configured, else its share of the cores."""
 
+import logging
+
 import pytest
 
 from gac.config import EngineConfig, MemberConfig
 from gac.errors import MemberError
 from gac.members import loader
 from gac.members.loader import MemberLoader, load_order
+from gac.members.ray_actor import MemberActor
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,12 @@ def test_threads_of_a_member(configured, cores, members, expected, monkeypatch) 
     with pytest.raises(MemberError, match="'ada': far enough"):
         MemberLoader(load_order(member, EngineConfig(), members)).load()
     assert seen == [expected]
+
+
+def test_actor_logs_at_the_level_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    order = load_order(MemberConfig(path="x/y", name="ada"), EngineConfig(), 1)
+    with caplog.at_level(logging.WARNING):  # restores the level
+        MemberActor(order, logging.DEBUG)
+        assert logging.getLogger("gac.members.host").isEnabledFor(logging.DEBUG)
+        MemberActor(order, logging.ERROR)
+        assert not logging.getLogger("gac.members.host").isEnabledFor(logging.WARNING)

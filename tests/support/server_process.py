@@ -65,7 +65,7 @@ class ServerProcess:
         """Where it listens, as soon as it says so."""
         return self.wait_for(r"listening on (\S+),")
 
-    def wait_for(self, pattern: str, timeout_s: float = 90.0) -> str:
+    def wait_for(self, pattern: str, timeout_s: float = 180.0) -> str:
         """Wait for a line; gives the first group."""
         deadline = time.monotonic() + timeout_s
         while not (found := re.search(pattern, self.output)):
