@@ -58,20 +58,20 @@ class SocketInbox:
 
     def __init__(self) -> None:
         self._acts: SimpleQueue[Act] = SimpleQueue()
-        self._chores: SimpleQueue[Act] = SimpleQueue()
+        self._tasks: SimpleQueue[Act] = SimpleQueue()
         self._listeners: dict[Any, _Listener] = {}  # by pollable
         self._looked_at = 0.0
-        self._bell, self._rope = socket.socketpair()
-        self._bell.setblocking(False)
-        self._rope.setblocking(False)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
         self._poller = zmq.Poller()
-        self._poller.register(self._bell.fileno(), zmq.POLLIN)
+        self._poller.register(self._wake_reader.fileno(), zmq.POLLIN)
         self._waiter = 0
 
     def put(self, act: Act, /) -> None:
         """Add a callable; wakes the waiting thread, unless that is the caller."""
         self._acts.put(act)
-        self._ring()
+        self._wake()
 
     def get(self) -> Act:
         """The next callable; waits for it, and receives messages meanwhile."""
@@ -103,53 +103,53 @@ class SocketInbox:
 
     def receive(self, timeout_s: float = LOOK_S) -> None:
         """Receive all that has arrived; waits up to `timeout_s` for a message or a `put`."""
-        self._do_chores()
+        self._run_tasks()
         for each in self._listeners.values():
             if each.wire.has_backlog:
                 self._poller.register(each.wire.pollable, zmq.POLLIN | zmq.POLLOUT)
         for ready, events in self._poller.poll(int(timeout_s * 1000)):
             listener = self._listeners.get(ready)
             if listener is None:
-                self._bell.recv(4096)  # the only other thing polled
+                self._wake_reader.recv(4096)  # the only other thing polled
                 continue
             if events & zmq.POLLOUT:
                 self._flush(listener.wire)
             if events & ~zmq.POLLOUT:
                 self._take_all(listener)
-        self._look_around()
+        self._check_all()
 
     def close(self) -> None:
         """Close all connections; no thread may be waiting."""
-        self._do_chores()
+        self._run_tasks()
         for listener in tuple(self._listeners.values()):
             self._drop(listener.wire)
-        self._bell.close()
-        self._rope.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
 
-    def _do(self, chore: Act) -> None:
-        self._chores.put(chore)
-        self._ring()
+    def _do(self, task: Act) -> None:
+        self._tasks.put(task)
+        self._wake()
 
-    def _do_chores(self) -> None:
+    def _run_tasks(self) -> None:
         with contextlib.suppress(Empty):
             while True:
-                self._chores.get_nowait()()
+                self._tasks.get_nowait()()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         if threading.get_ident() != self._waiter:
             # A full pipe wakes the thread already; a closed one has no reader.
             with contextlib.suppress(BlockingIOError, OSError):
-                self._rope.send(b"\0")
+                self._wake_writer.send(b"\0")
 
     def _add(self, listener: _Listener) -> None:
         self._listeners[listener.wire.pollable] = listener
         self._poller.register(listener.wire.pollable, zmq.POLLIN)
 
     def _drop(self, wire: NearWire) -> None:
-        self._deafen(wire)
+        self._unregister(wire)
         wire.close()
 
-    def _deafen(self, wire: NearWire) -> None:
+    def _unregister(self, wire: NearWire) -> None:
         listener = self._listeners.get(wire.pollable)
         # A file descriptor may have been reused since the connection was closed.
         if listener is not None and listener.wire is wire:
@@ -166,10 +166,10 @@ class SocketInbox:
             for message in listener.wire.read():
                 listener.take(message)
         except EOFError:
-            self._deafen(listener.wire)
+            self._unregister(listener.wire)
             listener.broken()
 
-    def _look_around(self) -> None:
+    def _check_all(self) -> None:
         """Twice a second, have all connections check for silence."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_S:
