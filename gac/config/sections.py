@@ -101,6 +101,12 @@ class EngineConfig(Section):
     max_new_tokens_limit: Count = 8192
     """A request that asks for more is refused."""
     speculation: SpeculationConfig = SpeculationConfig()
+    cuda_graphs: Flag = False
+    """Members on a CUDA device record small forward passes as CUDA graphs and replay them.
+
+    For unquantised Llama, Mistral, Qwen2 and Qwen3 on one GPU.  Tested by emulation on a CPU only;
+    it has not run on a GPU yet.  A member uses graphs if a check at load finds the same logits.
+    """
     load_timeout_s: Count = 1800
     """Members of which none has come further in loading for so long are taken to hang."""
 

@@ -120,6 +120,7 @@ def start_ensemble(config: Config, cluster: RayCluster | None, watch: Watch) -> 
         union = unite(tokenizers)
         logger.info("union vocabulary: %d tokens, fingerprint %s", len(union), union.fingerprint)
         _wait(seedlings, watch, Patience(config.engine.load_timeout_s))
+        _check_graphs(config.engine, [seedling.loaded().result().device for seedling in seedlings])
         members = {s.name: _seated(s, union, tokenizers[s.name]) for s in seedlings}
     except BaseException:
         for seedling in seedlings:
@@ -206,6 +207,14 @@ def _look(seedling: Seedling, watch: Watch) -> tuple[str, float] | None:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:.3g} GiB"
+
+
+def _check_graphs(engine: EngineConfig, devices: Sequence[str]) -> None:
+    """Warn of graphs that are configured for nobody; what a member cannot record it says itself."""
+    if engine.cuda_graphs and not any(device.startswith("cuda") for device in devices):
+        where = ", ".join(sorted(set(devices)))
+        what = "engine.cuda_graphs: true has no effect: no member runs on a CUDA device"
+        logger.warning("%s (they run on %s)", what, where)
 
 
 def _seated(seedling: Seedling, union: UnionVocabulary, tokenizer: MemberTokenizer) -> Member:

@@ -20,7 +20,7 @@ class Runner(Protocol):
     """The part of a model runner that a host uses; tests replace it."""
 
     def extend(self, batch: Sequence[Extend]) -> list[Any]:
-        """Logits [positions, Vm] of every item, as tensors."""
+        """Logits [positions, Vm] of every item, as tensors, or a MemberError in their place."""
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget these sequences."""
@@ -39,7 +39,7 @@ class MemberHost:
     def extend(self, batch: Sequence[Extend]) -> Reply:
         """The rows that each item asks for, and its draft where the item allows one.
 
-        An item whose logits are not finite gets an error of its own.
+        An item that is impossible, or whose logits are not finite, gets an error of its own.
         No drafts are written in a batch in which an item without a draft waits for a row.
         Raises: MemberError naming the member if the batch as a whole cannot be computed.
         """
@@ -81,11 +81,20 @@ class MemberHost:
     def _computed(self, items: Sequence[Extend]) -> list[Listed]:
         started = time.perf_counter()
         try:
-            logits = self._runner.extend(items)
+            found = self._runner.extend(items)
         except MemberError as error:
-            raise MemberError(f"member {self._name!r} failed: {error.message}") from error
+            raise self._failed(error) from error
         self._forward_s += time.perf_counter() - started  # on a GPU: until the kernels are launched
-        return self._lister.rows(items, logits)
+        pairs = zip(items, found, strict=True)
+        sound = [(item, logits) for item, logits in pairs if not isinstance(logits, MemberError)]
+        rows = iter(self._lister.rows([item for item, _ in sound], [one for _, one in sound]))
+        return [
+            self._failed(logits) if isinstance(logits, MemberError) else next(rows)
+            for logits in found
+        ]
+
+    def _failed(self, error: MemberError) -> MemberError:
+        return MemberError(f"member {self._name!r} failed: {error.message}")
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget these sequences."""

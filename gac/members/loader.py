@@ -19,6 +19,7 @@ from gac.model.listing import Lister
 from gac.model.loading import LoadedModel, ModelSpec, load_model
 from gac.model.projection import Projection
 from gac.model.runner import ModelRunner
+from gac.model.sequences import sound
 
 DEFAULT_SEQUENCE_TOKENS = 2048
 """Without a configured bound the K/V cache has room for max_sequences of this length."""
@@ -33,6 +34,7 @@ class LoadOrder:
     num_members: int
     max_sequences: int
     kv_cache_tokens: int | None
+    cuda_graphs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,14 @@ def load_order(member: MemberConfig, engine: EngineConfig, num_members: int) -> 
         max_model_len=member.max_model_len,
         num_threads=member.num_threads or 0,
     )
-    return LoadOrder(member.name, spec, num_members, engine.max_sequences, engine.kv_cache_tokens)
+    return LoadOrder(
+        member.name,
+        spec,
+        num_members,
+        engine.max_sequences,
+        engine.kv_cache_tokens,
+        engine.cuda_graphs,
+    )
 
 
 class MemberLoader:
@@ -90,7 +99,10 @@ class MemberLoader:
             default = order.max_sequences * min(loaded.max_length, DEFAULT_SEQUENCE_TOKENS)
             max_tokens = order.kv_cache_tokens or default
             self._runner = ModelRunner(
-                loaded, max_tokens=max_tokens, max_sequences=order.max_sequences
+                loaded,
+                max_tokens=max_tokens,
+                max_sequences=order.max_sequences,
+                cuda_graphs=order.cuda_graphs,
             )
             step_s = _step_s(self._runner, min(loaded.max_length, max_tokens))
         except MemberError as error:
@@ -130,7 +142,7 @@ def _step_s(runner: ModelRunner, max_length: int) -> float:
     seconds = []
     for length in range(1, 1 + min(8, max_length)):
         started = time.perf_counter()
-        [logits] = runner.extend([Extend(0, length - 1, (0,), (length,))])
+        [logits] = sound(runner.extend([Extend(0, length - 1, (0,), (length,))]))
         logits.cpu()  # waits for the GPU
         seconds.append(time.perf_counter() - started)
     runner.release([0])

@@ -55,23 +55,25 @@ class Forward:
         self._name = loaded.name
         self.plan = mask_plan(loaded.model.config, loaded.dtype)
         taken = inspect.signature(loaded.model.forward).parameters
-        self._lean: LeanLlama | Graphs | None = choose_lean(loaded, self.plan)
+        self._known_lean = choose_lean(loaded, self.plan)
+        self._lean: LeanLlama | Graphs | None = self._known_lean
         self._takes_positions = "position_ids" in taken
         self._takes_wanted = "logits_to_keep" in taken and self._can_pick()
 
     @property
     def is_lean(self) -> bool:
-        """Whether cached passes go past the model's modules, straight to its weights."""
+        """Whether cached passes are computed by our own lean code, not by the model's modules."""
         return self._lean is not None
 
-    def use_modules(self) -> None:
-        """Have cached passes go through the model's modules from now on."""
-        self._lean = None
+    def use_lean(self, is_lean: bool) -> None:
+        """Have cached passes computed by the lean code or by the model's modules from now on."""
+        assert not is_lean or self._known_lean is not None
+        self._lean = self._known_lean if is_lean else None
 
     def use_graphs(self, recorder: Recorder) -> Graphs:
         """Have small lean passes go through graphs, which are off until they are switched on."""
-        assert isinstance(self._lean, LeanLlama)
-        graphs = self._lean = Graphs(self._lean, recorder, self._name)
+        assert self._known_lean is not None
+        graphs = self._lean = Graphs(self._known_lean, recorder, self._name)
         return graphs
 
     def whole(self, ids: Sequence[int]) -> Tensor:

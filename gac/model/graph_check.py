@@ -14,6 +14,7 @@ from gac.core import Extend
 from gac.model.graphs import MEETINGS, Graphs
 from gac.model.loading import LoadedModel
 from gac.model.self_check import Extends, error_of, tolerance
+from gac.model.sequences import sound
 
 _PASSES = (((0, 1, 2), 1), ((1, 2), 2), ((0, 1, 2), 3), ((2,), 7))
 """Sequences, and how many ids the first of them computes; each further one a little fewer."""
@@ -43,7 +44,7 @@ def check_graphs(loaded: LoadedModel, graphs: Graphs, runner: Callable[[], Exten
 
 @torch.inference_mode()
 def _answers(runner: Extends, program: Sequence[Sequence[Extend]]) -> list[Tensor]:
-    return [logits for batch in program for logits in runner.extend(batch)]
+    return [logits for batch in program for logits in sound(runner.extend(batch))]
 
 
 def _program(loaded: LoadedModel) -> list[list[Extend]]:

@@ -1,8 +1,8 @@
 """Decides whether a model may be computed past its modules.
 
-Only what is known to the last class is: a subclass, an adapter, a hook, a quantised layer or a
-changed activation leaves a model to its own code.  That the outcome is right is measured besides,
-by the self-check.
+A model may only if each of its modules is of a class that is known here: a subclass, an adapter, a
+hook, a quantised layer or another activation leaves the model to its own code.  That the logits are
+right is measured besides (`self_check`), and so is whether it is faster (`lean_timing`).
 """
 
 import logging
@@ -29,10 +29,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_hf_hook")
 
 
 def choose_lean(loaded: LoadedModel, plan: MaskPlan | None) -> LeanLlama | None:
-    """The lean forward pass of a model that is known to allow it.
-
-    Mutates the model's linear layers: their weights are stored anew, as views of joined matrices.
-    """
+    """The lean forward pass of a model that is known to allow it, else None."""
     reason = _obstacle(loaded.model, plan)
     if reason is not None or plan is None:
         logger.debug("%s is computed by its own modules: %s", loaded.name, reason)

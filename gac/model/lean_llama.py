@@ -1,8 +1,9 @@
 """The forward pass of Llama and its kin as straight code over the model's own weights.
 
 RMSNorm, rotary positions, grouped-query attention and SwiGLU, for Llama, Mistral, Qwen2 and Qwen3.
-It computes what transformers computes; what it saves is the modules' Python, copies of keys, and
-weights read in an order that a CPU is slow at.  Knows rows of the cache, not sequences.
+It computes what transformers computes; what it saves is the modules' Python and copies of keys,
+so it is used where that is measured to matter (`lean_timing`), and where passes are recorded as
+CUDA graphs.  Knows rows of the cache, not sequences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ from torch.nn import functional as F
 
 from gac.model.kv_cache import RowCache
 from gac.model.masks import MaskPlan
-from gac.model.matrices import Matrix, joined
-from gac.model.packed import pack
 from gac.model.rotary import RotaryTable, turn
 
 
@@ -44,28 +43,41 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Linear:
+    """Weights [out, in] and a bias [out]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The product [N, out] of activations [N, in]."""
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
     """One block's weights."""
 
     number: int
     kind: str
     attention_norm: Tensor
-    qkv: Matrix
+    queries: _Linear
+    keys: _Linear
+    values: _Linear
     turned_norm: Tensor | None
     """Qwen3's norms of each query and key, [Hq + Hk, D]."""
-    out: Matrix
+    out: _Linear
     feed_forward_norm: Tensor
-    gate_up: Matrix
-    down: Matrix
+    gate: _Linear
+    up: _Linear
+    down: _Linear
 
 
 class LeanLlama:
-    """A Llama-shaped model's forward pass; moves the model's parameters into joined matrices."""
+    """A Llama-shaped model's forward pass; reads the model's parameters and changes none."""
 
     def __init__(self, model: Any, plan: MaskPlan) -> None:
         config, inner = model.config, model.model
-        if model.device.type == "cpu":
-            _leave_file(model)
         self._plan = plan
         self._epsilon: float = config.rms_norm_eps
         self._heads: int = config.num_attention_heads
@@ -77,8 +89,7 @@ class LeanLlama:
             for number, (kind, layer) in enumerate(zip(kinds, inner.layers, strict=True))
         ]
         self._norm: Tensor = inner.norm.weight.data
-        self._head = pack(joined([model.lm_head]))
-        # Read after the head was stored anew: where they are tied, both are one matrix still.
+        self._head = _linear(model.lm_head)
         self._embeddings: Tensor = inner.embed_tokens.weight.data
         rotary = inner.rotary_emb
         self._rotary = RotaryTable(rotary.inv_freq, rotary.attention_scaling, self._norm.dtype)
@@ -93,12 +104,15 @@ class LeanLlama:
             number=number,
             kind=kind,
             attention_norm=layer.input_layernorm.weight.data,
-            qkv=joined([attention.q_proj, attention.k_proj, attention.v_proj]),
+            queries=_linear(attention.q_proj),
+            keys=_linear(attention.k_proj),
+            values=_linear(attention.v_proj),
             turned_norm=turned_norm,
-            out=joined([attention.o_proj]),
+            out=_linear(attention.o_proj),
             feed_forward_norm=layer.post_attention_layernorm.weight.data,
-            gate_up=joined([feed_forward.gate_proj, feed_forward.up_proj]),
-            down=joined([feed_forward.down_proj]),
+            gate=_linear(feed_forward.gate_proj),
+            up=_linear(feed_forward.up_proj),
+            down=_linear(feed_forward.down_proj),
         )
 
     def __call__(self, batch: Pass, cache: RowCache) -> Tensor:
@@ -125,8 +139,7 @@ class LeanLlama:
             mixed = _attend(_by_row(queries, ids), keys, values, masks[layer.kind])
             x += layer.out(mixed)
             normed = F.rms_norm(x, x.shape[-1:], layer.feed_forward_norm, self._epsilon)
-            gate, up = layer.gate_up(normed).chunk(2, -1)
-            x += layer.down(F.silu(gate).mul_(up))
+            x += layer.down(F.silu(layer.gate(normed)).mul_(layer.up(normed)))
         return x
 
     def logits(self, x: Tensor, wanted: Tensor | None) -> Tensor:
@@ -140,8 +153,9 @@ class LeanLlama:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [B*T, Hq, D] and keys [B*T, Hk, D], both turned, and values [B*T, Hk, D]."""
         heads, kv_heads = self._heads, self._kv_heads
-        projected = layer.qkv(x).view(len(x), heads + 2 * kv_heads, self._head_size)
-        turned, values = projected[:, : heads + kv_heads], projected[:, heads + kv_heads :]
+        turned = torch.cat((layer.queries(x), layer.keys(x)), -1)
+        turned = turned.view(len(x), heads + kv_heads, self._head_size)
+        values = layer.values(x).view(len(x), kv_heads, self._head_size)
         if layer.turned_norm is not None:
             turned = F.rms_norm(turned, turned.shape[-1:], None, self._epsilon) * layer.turned_norm
         turned = turn(turned, cos, sin)
@@ -181,17 +195,8 @@ class LeanLlama:
         return dict(self.masks(positions, batch.longest))
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
-def _leave_file(model: nn.Module) -> None:
-    """Copy what is not joined: one parameter that is still mapped keeps a whole checkpoint mapped.
-
-    What is joined would then be in memory a second time.
-    """
-    for module in model.modules():
-        if not isinstance(module, nn.Linear):
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.clone()
+def _linear(module: nn.Linear) -> _Linear:
+    return _Linear(module.weight.data, None if module.bias is None else module.bias.data)
 
 
 def _by_row(heads: Tensor, ids: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ in forward passes shared by all sequences of the batch.  Knows ids and positions
 union vocabulary, no strategy, no request.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
@@ -16,17 +17,22 @@ from gac.errors import MemberError
 from gac.model.forward import CacheUse, Chunk, Forward
 from gac.model.graph_check import check_graphs
 from gac.model.graphs import recorder_for
+from gac.model.lean_timing import use_lean_if_faster
 from gac.model.loading import LoadedModel, as_loaded
+from gac.model.longrope import stages
 from gac.model.masks import rope_switch
 from gac.model.prefixes import Prefixes
 from gac.model.rows import Rows
 from gac.model.self_check import choose_cache
-from gac.model.sequences import Job, Limits, Told, UnknownSequence, tell
+from gac.model.sequences import Job, Limits, Told, UnknownSequence, answer_of, tell
 
 __all__ = ["CacheUse", "ModelRunner", "UnknownSequence"]
 
+logger = logging.getLogger(__name__)
+
 _CHUNK = 512  # ids per row and pass, and
 _PASS = 4096  # ids per pass: they bound masks and activations
+_NOT_LEAN = "its model is none that gac's lean code computes"
 _PADDING = {"cpu": 16, "cuda": 256}  # padded ids that cost less than one more pass
 
 
@@ -45,10 +51,12 @@ class ModelRunner:
         max_sequences: int,
         cache_use: CacheUse | None = None,
         forward: Forward | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         """`cache_use` is found by a self-check of the model unless it is given.
 
-        Graphs are used only where it is found.
+        Only where it is found is the lean code timed against the model's modules, and are CUDA
+        graphs used: if they are wanted, the model allows them and they pass a check.
         """
         self._loaded = loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
         self._limits = Limits(loaded.max_length, max_tokens, loaded.num_ids)
@@ -59,10 +67,10 @@ class ModelRunner:
         self._switch = rope_switch(loaded.model.config)
         self._prefixes = Prefixes(self._rows, self._sequences, self._switch)
         self._padding = _PADDING.get(loaded.device.type, max(_PADDING.values()))
-        self.cache_use = cache_use or self._choose()
+        self.cache_use = cache_use or self._choose(cuda_graphs)
 
-    def _choose(self) -> CacheUse:
-        """The best use of the cache; has the forward pass use graphs where it may."""
+    def _choose(self, cuda_graphs: bool) -> CacheUse:
+        """The best use of the cache; settles which code computes the forward passes."""
         loaded, forward = self._loaded, self._forward
 
         def small(use: CacheUse) -> ModelRunner:
@@ -70,10 +78,16 @@ class ModelRunner:
                 loaded, max_tokens=256, max_sequences=4, cache_use=use, forward=forward
             )
 
+        is_known = forward.is_lean
+        recorder = recorder_for(loaded.device) if cuda_graphs and is_known else None
+        if recorder is None and is_known:
+            use_lean_if_faster(loaded, forward, small(CacheUse.BATCHED))
         use = choose_cache(loaded, forward, small)
-        recorder = recorder_for(loaded.device) if forward.is_lean else None
-        if recorder is not None:
+        if recorder is not None and forward.is_lean:
             check_graphs(loaded, forward.use_graphs(recorder), lambda: small(use))
+        elif cuda_graphs:
+            reason = f"it runs on {loaded.device}" if is_known and not recorder else _NOT_LEAN
+            logger.warning("%s runs without CUDA graphs: %s", loaded.name, reason)
         return use
 
     @property
@@ -87,31 +101,48 @@ class ModelRunner:
         return self._rows.max_bytes
 
     @torch.inference_mode()
-    def extend(self, batch: Sequence[Extend]) -> list[torch.Tensor]:
+    def extend(self, batch: Sequence[Extend]) -> list[torch.Tensor | MemberError]:
         """Float32 logits [len(positions), Vm] per item, on the device of the model's output.
 
-        A batch that fails has told nothing: every sequence consists of what it did before.
+        An item that cannot be computed is answered by an error (UnknownSequence if it keeps more
+        ids than its sequence was told) and tells nothing; the others are computed.  If the pass
+        itself fails, that is raised, and every sequence consists of what it did before.
 
         Raises:
-            UnknownSequence: an item keeps more ids than its sequence was told.
-            MemberError: an item's positions, ids or length are impossible.
+            MemberError: the batch names a sequence twice.
         """
         if len({item.sequence for item in batch}) < len(batch):
             raise MemberError("a batch names a sequence twice")
-        for item in batch:
-            self._limits.check(item, self._sequences.get(item.sequence))
+        errors = [self._limits.error_of(item, self._sequences.get(item.sequence)) for item in batch]
+        sound = [item for item, error in zip(batch, errors, strict=True) if error is None]
+        logits = iter(self._compute(sound))
+        return [error or next(logits) for error in errors]
+
+    def _compute(self, items: Sequence[Extend]) -> list[torch.Tensor]:
+        """The logits of items that can be computed."""
+        staged = [stages(item, self._ids(item.sequence), self._switch) for item in items]
         jobs: list[Job] = []
         try:
-            jobs.extend(self._tell(item) for item in batch)
-            for part in self._parts([job for job in jobs if job.remaining]):
-                self._run(part)
+            for batch in ([one[0] for one in staged if len(one) > 1], [one[-1] for one in staged]):
+                told = len(jobs)
+                jobs.extend(self._tell(item) for item in batch)
+                for part in self._parts([job for job in jobs[told:] if job.remaining]):
+                    self._run(part)
         except BaseException:
             # Rows may be half moved or half written: nothing of them is trusted again.
             self._prefixes.reset()
-            for job in jobs:
+            for job in reversed(jobs):
                 job.take_back()
             raise
-        return [job.answer(self._loaded.num_logits, self._loaded.device) for job in jobs]
+        by_sequence: dict[int, list[Job]] = {item.sequence: [] for item in items}
+        for job in jobs:
+            by_sequence[job.sequence].append(job)
+        num_logits, device = self._loaded.num_logits, self._loaded.device
+        return [answer_of(item, by_sequence[item.sequence], num_logits, device) for item in items]
+
+    def _ids(self, sequence: int) -> Sequence[int]:
+        told = self._sequences.get(sequence)
+        return told.ids if told else ()
 
     def release(self, sequences: Iterable[int]) -> None:
         """Forget sequences; unknown ones are ignored.

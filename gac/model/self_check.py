@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from gac.core import Extend
+from gac.errors import MemberError
 from gac.model.forward import CacheUse, Forward
 from gac.model.loading import LoadedModel
+from gac.model.sequences import sound
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,8 @@ _LENGTHS = (8, 7, 4)
 class Extends(Protocol):
     """What can be checked."""
 
-    def extend(self, batch: Sequence[Extend]) -> list[Tensor]:
-        """Logits per item."""
+    def extend(self, batch: Sequence[Extend]) -> list[Tensor | MemberError]:
+        """Logits per item, or why there are none."""
 
 
 def choose_cache(
@@ -54,8 +56,11 @@ def choose_cache(
 
     is_batched = forward.plan is not None and is_exact(CacheUse.BATCHED)
     if forward.is_lean and not is_batched:
-        logger.warning("%s: straight over its weights it differs, hence its modules", loaded.name)
-        forward.use_modules()
+        logger.warning(
+            "%s: the lean forward pass gives other logits than the model; it is not used",
+            loaded.name,
+        )
+        forward.use_lean(False)
         is_batched = is_exact(CacheUse.BATCHED)
     if is_batched:
         return CacheUse.BATCHED
@@ -104,7 +109,7 @@ def _largest_error(
             positions = tuple(range(kept + 1, length + 1))
             items.append(Extend(sequence, kept, tuple(ids[kept:length]), positions))
             targets.append(expected[text][kept:length])
-        for logits, target in zip(runner.extend(items), targets, strict=True):
+        for logits, target in zip(sound(runner.extend(items)), targets, strict=True):
             worst = max(worst, error_of(logits, target))
     return worst
 

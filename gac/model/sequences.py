@@ -4,7 +4,7 @@ Pure bookkeeping on the host: no tensors but the logits that are collected, no m
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,24 +38,22 @@ class Limits:
     memory: int
     num_ids: int
 
-    def check(self, item: Extend, told: Told | None) -> None:
-        """Refuse an item that cannot be computed.
-
-        Raises:
-            UnknownSequence, MemberError: naming the sequence and what is wrong with it.
-        """
+    def error_of(self, item: Extend, told: Told | None) -> MemberError | None:
+        """Why an item cannot be computed, naming its sequence; None if it can."""
         known, length = len(told.ids) if told else 0, item.kept + len(item.tail)
         name, positions, tail = f"sequence {item.sequence}", item.positions, item.tail
         if not 0 <= item.kept <= known:
-            raise UnknownSequence(f"{name}: {item.kept} ids are to be kept, but {known} are known")
+            reason = f"{item.kept} ids are to be kept, but {known} are known"
+            return UnknownSequence(f"{name}: {reason}")
         if length > self.context:
-            raise MemberError(f"{name}: {length} ids exceed the context length of {self.context}")
+            return MemberError(f"{name}: {length} ids exceed the context length of {self.context}")
         if length > self.memory:
-            raise MemberError(f"{name}: {length} ids exceed the cache of {self.memory} tokens")
+            return MemberError(f"{name}: {length} ids exceed the cache of {self.memory} tokens")
         if positions and not 1 <= min(positions) <= max(positions) <= length:
-            raise MemberError(f"{name}: positions {positions} lie outside 1 to {length}")
+            return MemberError(f"{name}: positions {positions} lie outside 1 to {length}")
         if tail and not 0 <= min(tail) <= max(tail) < self.num_ids:
-            raise MemberError(f"{name}: a token id lies outside 0 to {self.num_ids - 1}")
+            return MemberError(f"{name}: a token id lies outside 0 to {self.num_ids - 1}")
+        return None
 
 
 @dataclass(slots=True)
@@ -112,6 +110,26 @@ class Job:
             return logits
         row = {position: row for row, position in enumerate(self.wanted)}
         return logits[[row[position] for position in self.item.positions]]
+
+
+def answer_of(item: Extend, jobs: Sequence[Job], num_logits: int, device: torch.device) -> Tensor:
+    """The logits [len(positions), Vm] of an item that was run as these jobs."""
+    logits = [job.answer(num_logits, device) for job in jobs]
+    if len(logits) == 1:
+        return logits[0]
+    told = (position for job in jobs for position in job.item.positions)
+    row = {position: row for row, position in enumerate(told)}
+    return torch.cat(logits)[[row[position] for position in item.positions]]
+
+
+def sound(answers: Iterable[Tensor | MemberError]) -> list[Tensor]:
+    """The logits of items that have to be possible; raises the first error among them."""
+    found: list[Tensor] = []
+    for answer in answers:
+        if isinstance(answer, MemberError):
+            raise answer
+        found.append(answer)
+    return found
 
 
 def tell(item: Extend, told: Told) -> Job:

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,26 @@ def test_strategy_that_cannot_start_fails_its_request_alone(fakes: FakeEnsemble)
         assert isinstance(failed.end.error, KeyError)
         assert good.finish.completion_tokens == 5
     assert running.engine.num_waiting == running.engine.num_running == 0
+
+
+def test_impossible_item_fails_its_own_sequence_only(fakes: FakeEnsemble) -> None:
+    good = [request_of(fakes, f"good {n}") for n in range(3)]
+    with Running(fakes.ensemble, EVERY_STEP) as running:
+        expected = [one.token_bytes for one in running.write(good)]
+    poison = 10**9
+
+    def refuse(original, batch):
+        return [MemberError("no") if poison in one.tail else original([one])[0] for one in batch]
+
+    replace_extend(fakes, "a", refuse)
+    bad = request_of(fakes, "bad")
+    prompt = replace(bad.prompts["a"], ids=(*bad.prompts["a"].ids, poison))
+    bad = replace(bad, prompts={**bad.prompts, "a": prompt})
+    with Running(fakes.ensemble, EVERY_STEP) as running:
+        failed, *others = running.write([bad, *good])
+        assert isinstance(failed.end, ErrorEvent)
+        assert "member 'a' failed: no" in str(failed.end.error)
+        assert [one.token_bytes for one in others] == expected
 
 
 def test_strategy_that_ends_is_an_error_and_no_hang(fakes: FakeEnsemble) -> None:

@@ -103,3 +103,16 @@ def test_next_life_that_hangs_is_ended(
     with pytest.raises(MemberError, match=words):
         bring_up(started, stuck, nothing, 1500)
     assert stuck.is_closed
+
+
+def test_graphs_without_a_cuda_device_are_warned_of(
+    started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    loading = [Loading(clock, one, 1.0) for one in started.ensemble.members.values()]
+    clock.now = 100.0
+    monkeypatch.setattr(startup, "launch_local", lambda orders: loading)
+    monkeypatch.setattr(startup, "load_tokenizers", lambda config: started.tokenizers)
+    for cuda_graphs in (False, True):
+        start_ensemble(fake_config(engine={"cuda_graphs": cuda_graphs}), None, nothing)
+        assert ("cuda_graphs: true has no effect" in caplog.text) == cuda_graphs

@@ -96,3 +96,36 @@ def test_scored_rows_end_before_numbers_that_are_no_distribution(hosts) -> None:
     assert len(answer(host, Extend(1, 0, (1, 2, 3, 4, 5), (3, 4, 5))).rows) == 1
     [failed] = host.extend([Extend(2, 0, (1, 2, 3, 4, 5), (4, 5))]).answers
     assert not isinstance(failed, Answer) and "'m'" in str(failed)
+
+
+def test_impossible_item_is_answered_by_an_error_beside_its_neighbours_rows(hosts) -> None:
+    host, runner = hosts
+    plain = runner.extend
+
+    def extend(batch):
+        return [MemberError("no") if 99 in item.tail else plain([item])[0] for item in batch]
+
+    expected = answer(host, Extend(9, 0, (1, 2), (2,)))
+    runner.extend = extend
+    bad, good = Extend(1, 0, (1, 99), (2,)), Extend(2, 0, (1, 2), (2,))
+    for batch in ([bad, good], [good, bad]):
+        answers = dict(
+            zip((one.sequence for one in batch), host.extend(batch).answers, strict=True)
+        )
+        assert isinstance(answers[1], MemberError)
+        assert answers[1].message == "member 'm' failed: no"
+        assert isinstance(answers[2], Answer)
+        assert np.array_equal(answers[2].rows[0].probs, expected.rows[0].probs)
+        host.release([1, 2])
+
+
+def test_draft_of_an_impossible_item_fails_beside_others(hosts) -> None:
+    host, runner = hosts
+    plain = runner.extend
+    runner.extend = lambda batch: [
+        MemberError("no") if 99 in item.tail else plain([item])[0] for item in batch
+    ]
+    bad, good = (Extend(s, 0, (1, last), (2,), draft=DRAFT) for s, last in ((1, 99), (2, 2)))
+    failed, written = host.extend([bad, good]).answers
+    assert isinstance(failed, MemberError)
+    assert isinstance(written, Answer) and len(written.written) >= 1

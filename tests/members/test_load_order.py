@@ -37,3 +37,9 @@ def test_actor_logs_at_the_level_of_the_server(caplog: pytest.LogCaptureFixture)
         assert logging.getLogger("gac.members.host").isEnabledFor(logging.DEBUG)
         MemberActor(order, logging.ERROR)
         assert not logging.getLogger("gac.members.host").isEnabledFor(logging.WARNING)
+
+
+def test_cuda_graphs_are_ordered_where_they_are_configured() -> None:
+    member = MemberConfig(path="x/y", name="ada")
+    assert not load_order(member, EngineConfig(), 1).cuda_graphs
+    assert load_order(member, EngineConfig(cuda_graphs=True), 1).cuda_graphs

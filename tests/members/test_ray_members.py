@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gac.config import Config, RayConfig, load_config
+from gac.core import Answer as Rows
 from gac.core import Extend
 from gac.engine.service import Service, State
 from gac.engine.startup import Started, Watch, start_ensemble
@@ -94,12 +95,14 @@ def assert_same_texts(url: str, expected: list[Answer]) -> None:
 
 
 def assert_errors_name_the_member(service: Service, url: str) -> None:
-    """An error inside the actor leaves the actor alive."""
+    """An error inside the actor leaves the actor alive, and the item's neighbour its row."""
     member = service.started.ensemble.members["bora"]
-    with pytest.raises(MemberError, match="member 'bora' failed: ") as failed:
-        asked(service, lambda: member.extend([Extend(10**6, 5, (1,), (99,))])).result(20.0)
-    assert not isinstance(failed.value, MemberLost)
-    assert "\n" not in failed.value.message
+    batch = [Extend(10**6, 5, (1,), (99,)), Extend(10**6 + 1, 0, (1,), (1,))]
+    failed, row = asked(service, lambda: member.extend(batch)).result(20.0).answers
+    assert isinstance(failed, MemberError) and not isinstance(failed, MemberLost)
+    assert failed.message.startswith("member 'bora' failed: ") and "\n" not in failed.message
+    assert isinstance(row, Rows) and len(row.rows) == 1
+    member.release([10**6 + 1])
     assert generate(url, BODIES[0]).status == 200
 
 

@@ -118,7 +118,7 @@ def run_same(runner: ModelRunner, start: int, count: int, size: int = 1) -> list
 def switched_on(name: str = "llama") -> tuple[ModelRunner, TapeRecorder]:
     recorder = TapeRecorder()
     with recorders(recorder):
-        runner = ModelRunner(build(name), max_tokens=400, max_sequences=8)
+        runner = ModelRunner(build(name), max_tokens=400, max_sequences=8, cuda_graphs=True)
     return runner, recorder
 
 
@@ -147,7 +147,7 @@ def test_shapes_are_recorded_when_they_come_again_and_wide_passes_are_not() -> N
 
 def test_a_cache_that_was_rebuilt_is_met_anew() -> None:
     runner, recorder = switched_on()
-    plain = ModelRunner(build("llama"), max_tokens=400, max_sequences=8)
+    plain = ModelRunner(build("llama"), max_tokens=400, max_sequences=8, cache_use=CacheUse.BATCHED)
     run_same(runner, 0, 6)
     before, replays = runner._rows.cache.stamp, recorder.num_replays
     for one in (runner, plain):  # one row more than there are
@@ -178,7 +178,7 @@ def test_a_failed_recording_is_replaced_for_that_very_batch(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runner, recorder = switched_on()
-    plain = ModelRunner(build("llama"), max_tokens=400, max_sequences=8)
+    plain = ModelRunner(build("llama"), max_tokens=400, max_sequences=8, cache_use=CacheUse.BATCHED)
     refused = patch.object(recorder, "record", side_effect=torch.OutOfMemoryError("full"))
     with refused as record, caplog.at_level(logging.WARNING, LOGGER):
         found = run_same(runner, 0, 12)
@@ -214,7 +214,7 @@ def test_self_check_refuses_graphs(
 ) -> None:
     model = build("qwen3")
     with recorders(recorder), caplog.at_level(logging.WARNING):
-        runner = ModelRunner(model, max_tokens=400, max_sequences=8)
+        runner = ModelRunner(model, max_tokens=400, max_sequences=8, cuda_graphs=True)
     [line] = caplog.records
     assert reason in line.message
     replays = recorder.num_replays
@@ -294,7 +294,7 @@ def test_cuda_recorder_warms_up_records_and_comes_back(failure: Exception | None
 @pytest.mark.parametrize("name", NAMES)
 def test_cuda_graphs_give_the_same_logits(name: str) -> None:
     bounds = {"max_tokens": 400, "max_sequences": 8}
-    runner = ModelRunner(build(name).cuda(), **bounds)
+    runner = ModelRunner(build(name).cuda(), **bounds, cuda_graphs=True)
     plain = ModelRunner(build(name).cuda(), **bounds, cache_use=CacheUse.BATCHED)
     replayed = graphs_of(runner).num_replayed
     found, expected = run_same(runner, 0, 12), run_same(plain, 0, 12)
@@ -302,10 +302,22 @@ def test_cuda_graphs_give_the_same_logits(name: str) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
-def test_there_are_no_graphs_on_a_cpu_nor_past_a_models_own_modules(
-    tiny: Callable[[str], Any],
+def test_graphs_that_cannot_be_used_are_warned_of(
+    tiny: Callable[[str], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    bounds = {"max_tokens": 100, "max_sequences": 2}
     assert recorder_for(torch.device("cpu")) is None
+    runner = ModelRunner(build("llama"), **bounds, cuda_graphs=True)
+    assert not isinstance(runner._forward._lean, Graphs)
+    assert "runs without CUDA graphs: it runs on cpu" in caplog.text
+    caplog.clear()
     with recorders(TapeRecorder()):
-        runner = ModelRunner(copy.deepcopy(tiny("gpt2")), max_tokens=100, max_sequences=2)
+        runner = ModelRunner(copy.deepcopy(tiny("gpt2")), **bounds, cuda_graphs=True)
     assert not runner._forward.is_lean
+    assert "runs without CUDA graphs: its model is none that" in caplog.text
+
+
+def test_graphs_are_off_unless_they_are_wanted() -> None:
+    with recorders(TapeRecorder()):
+        runner = ModelRunner(build("llama"), max_tokens=100, max_sequences=2)
+    assert not isinstance(runner._forward._lean, Graphs)

@@ -244,7 +244,7 @@ def test_search_among_many_donors_is_quick(tiny: Tiny) -> None:
         told.ids = array("i", [*long[: 1000 + 40 * place], 99, *long])
         told.computed = len(told.ids)
     item = start(99, prompt=long)
-    with patch.object(type(runner._limits), "check"):
+    with patch.object(type(runner._limits), "error_of", return_value=None):
         job = runner._tell(item)
 
     def one_by_one() -> int:

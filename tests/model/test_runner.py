@@ -2,8 +2,10 @@
 
 import copy
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -136,7 +138,7 @@ def test_common_prefix_is_not_computed_again(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_head_is_computed_only_where_rows_are_wanted(name: str, tiny: Tiny) -> None:
-    runner = ModelRunner(tiny(name), max_tokens=400, max_sequences=8)
+    runner = ModelRunner(tiny(name), max_tokens=400, max_sequences=8, cache_use=CacheUse.BATCHED)
     lean = runner._forward._lean
     owner, head = (lean, "_head") if lean is not None else (tiny(name).lm_head, "forward")
     with patch.object(owner, head, wraps=getattr(owner, head)) as called:
@@ -162,27 +164,68 @@ def test_catch_up_answers_nothing(tiny: Tiny, fresh: Fresh) -> None:
         (Extend(7, 0, (-1,), (1,)), "token id lies outside 0 to 60"),
         (Extend(7, 0, (1,) * 65, (1,)), "65 ids exceed the context length of 64"),
         (Extend(7, 0, (1,) * 41, (1,)), "41 ids exceed the cache of 40 tokens"),
-        (Extend(0, 0, (1,), (1,)), "names a sequence twice"),
     ],
 )
-def test_impossible_item_is_refused_and_changes_nothing(
+def test_impossible_item_is_answered_by_an_error_beside_its_neighbours_rows(
     item: Extend, message: str, tiny: Tiny, fresh: Fresh
 ) -> None:
     checked = Checked(tiny("llama"), fresh, max_tokens=40, max_sequences=2)
     checked.extend([Extend(0, 0, (1, 2, 3), (3,))])
-    with pytest.raises(MemberError, match=message):
-        checked.runner.extend([Extend(0, 1, (9,), (2,)), item])
-    checked.extend([Extend(0, 3, (4,), (4,))])
+    neighbour = Extend(0, 1, (9,), (2,))
+    logits, error = checked.runner.extend([neighbour, item])
+    assert isinstance(error, MemberError) and re.search(message, error.message)
+    torch.testing.assert_close(logits, fresh(tiny("llama"), [1, 9])[1:], atol=1e-4, rtol=0.0)
+    checked.ids[0] = [1, 9]
+    checked.extend([Extend(0, 2, (4,), (3,)), Extend(7, 0, (1, 2), (2,))])
+
+
+def test_batch_that_names_a_sequence_twice_is_refused(tiny: Tiny) -> None:
+    runner = ModelRunner(tiny("llama"), max_tokens=40, max_sequences=2)
+    with pytest.raises(MemberError, match="names a sequence twice"):
+        runner.extend([Extend(0, 0, (1,), (1,)), Extend(0, 1, (2,), (2,))])
 
 
 def test_unknown_sequence_is_named(tiny: Tiny) -> None:
     runner = ModelRunner(tiny("llama"), max_tokens=40, max_sequences=2)
-    with pytest.raises(UnknownSequence, match="sequence 3: 2 ids are to be kept, but 0 are known"):
-        runner.extend([Extend(3, 2, (1,), (3,))])
+    [error] = runner.extend([Extend(3, 2, (1,), (3,))])
+    assert isinstance(error, UnknownSequence)
+    assert error.message == "sequence 3: 2 ids are to be kept, but 0 are known"
     runner.extend([Extend(3, 0, (1, 2), ())])
     runner.release([3, 99])
-    with pytest.raises(UnknownSequence):
-        runner.extend([Extend(3, 2, (1,), (3,))])
+    [error] = runner.extend([Extend(3, 2, (1,), (3,))])
+    assert isinstance(error, UnknownSequence)
+
+
+@pytest.mark.parametrize("positions", [(9, 12, 13, 17), (17, 10), (14, 15), (4, 12)])
+@pytest.mark.parametrize("told", [0, 6, 10, 14, 17])
+def test_rows_on_both_sides_of_longropes_switch_are_those_of_their_ids(
+    told: int, positions: tuple[int, ...], tiny: Tiny, fresh: Fresh
+) -> None:
+    """The switch is at 12; others of the batch stay before it, or are behind it already."""
+    checked = Checked(tiny("phi3-longrope"), fresh, max_tokens=200, max_sequences=4)
+    ids = tuple((7 * place) % 61 for place in range(17))
+    checked.extend([Extend(0, 0, ids[:told], ()), Extend(1, 0, ids[:3], ()), Extend(2, 0, ids, ())])
+    crossing = Extend(0, told, ids[told:], positions)
+    checked.extend([Extend(1, 3, (5,), (4, 2)), crossing, Extend(2, 17, (5,), (18,))])
+    checked.extend([Extend(0, 12, (3,), (13,)), Extend(1, 4, (5,), (5,))])
+    checked.extend([Extend(0, 11, (), (11,))])
+
+
+def test_batch_that_fails_behind_the_switch_has_told_nothing(tiny: Tiny, fresh: Fresh) -> None:
+    checked = Checked(tiny("phi3-longrope"), fresh, max_tokens=200, max_sequences=4)
+    checked.extend([Extend(0, 0, (1, 2, 3, 4), (4,))])
+    forward, calls = checked.runner._forward, iter(range(9))
+    plain = forward.cached
+
+    def cached(*arguments: Any) -> torch.Tensor:
+        if next(calls) == 1:
+            raise RuntimeError("no")
+        return plain(*arguments)
+
+    crossing = Extend(0, 2, tuple(range(20, 35)), (3, 17))
+    with patch.object(forward, "cached", cached), pytest.raises(RuntimeError, match="no"):
+        checked.runner.extend([crossing])
+    checked.extend([Extend(0, 4, (5,), (5, 4))])
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neo", "mamba"])
@@ -197,8 +240,8 @@ def test_failed_batch_has_told_nothing(name: str, tiny: Tiny, fresh: Fresh) -> N
         pytest.raises(RuntimeError, match="no"),
     ):
         checked.runner.extend(batch)
-    with pytest.raises(UnknownSequence):
-        checked.runner.extend([Extend(3, 1, (), (1,))])
+    [error] = checked.runner.extend([Extend(3, 1, (), (1,))])
+    assert isinstance(error, UnknownSequence)
     checked.extend([Extend(0, 4, (5,), (5, 4, 1)), Extend(1, 3, (5,), (4,)), Extend(2, 4, (), ())])
     checked.extend(batch)
 

@@ -1,5 +1,6 @@
 """Tiny random models of the families that the lean pass knows."""
 
+import copy
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ CONFIGS = {
 
 def build(name: str) -> Any:
     torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(CONFIGS[name]).eval()
+    model = transformers.AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[name])).eval()
     for path, parameter in model.named_parameters():
         if path.endswith("norm.weight") or path.endswith("bias"):
             torch.nn.init.uniform_(parameter, 0.5, 1.5)

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 KNOWN = set(
-    "__and__ add_ addcmul_ alias arange chunk detach embedding flatten full_like gt index_put_ le "
+    "__and__ add_ addcmul_ alias arange cat detach embedding flatten full_like gt index_put_ le "
     "linear mul mul_ reshape rms_norm roll scaled_dot_product_attention silu slice sub transpose "
     "unsqueeze view where.self zeros".split()
 )
