@@ -2,7 +2,8 @@
 
 Ratios are of medians over rounds in which `generate` and the server alternate.  The bound of a
 threshold strategy is the gate's `generate` plus, for the share of tokens that were ensembled, one
-step of the slowest supporter.  SAFE is measured where its tests let nearly every draft through.
+step of the slowest supporter.  SAFE is measured where its tests let nearly every draft through, and
+sampled at temperature 1, where rows are complete, beside every step.
 """
 
 import statistics
@@ -19,6 +20,7 @@ from benchmarks.plots import Plot
 from benchmarks.reporting import announce, finish, parse, parser, show_table
 from benchmarks.rounds import alternate, median_by_key, medians
 from benchmarks.running import Running, Stage
+from benchmarks.sampled import measure_sampled
 from benchmarks.vocabularies import pair_with_union
 from gac.config import EveryStepConfig, SafeConfig, ThresholdConfig
 
@@ -148,21 +150,22 @@ class Task:
     batches: Sequence[int] = (1,)
     with_ratios: bool = True
     with_many: bool = False
+    with_sampled: bool = False
 
 
 def tasks(workshop: Workshop, quick: bool) -> list[Task]:
     """Pairs for the ratios; more members, larger batches and unions for the split."""
     two = workshop.small_pair()
     if quick:
-        return [Task(two, (1, 4), with_many=True)]
+        return [Task(two, (1, 4), with_many=True, with_sampled=True)]
     three = Lineup("three of 15M", {**two.paths, "15m_also": workshop.llama("15m", 4)})
     return [
         Task(two, BATCHES, with_many=True),
         Task(three, BATCHES, with_ratios=False),
         Task(workshop.unequal_pair()),
-        Task(workshop.foreign_pair()),
+        Task(workshop.foreign_pair(), with_sampled=True),
         Task(demo_pair(), BATCHES, with_many=True),
-        *(Task(_tiny_pair(workshop, union), with_ratios=False) for union in UNIONS),
+        *(Task(_tiny_pair(workshop, u), with_ratios=False, with_sampled=True) for u in UNIONS),
     ]
 
 
@@ -190,9 +193,13 @@ def measure_splits(running: Running, batches: Sequence[int], options: Any) -> di
     }
 
 
-def show(found: Sequence[Ratios], splits: Mapping[str, Split], out: Path) -> None:
+def show(
+    found: Sequence[Ratios],
+    ratios: Mapping[str, float],
+    splits: Mapping[str, Split],
+    out: Path,
+) -> None:
     """Tables and a plot."""
-    ratios = {what: ratio for one in found for what, ratio in one.named().items()}
     rows = [
         (one.name, max(one.alone.values()), one.every_step, one.alone[one.gate], one.share)
         + (one.bound, one.threshold, one.safe, one.long, one.safe_share)
@@ -226,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     about = announce("step", options, MODELS)
     with tempfile.TemporaryDirectory() as folder, Stage(options.members == "ray") as stage:
         found: list[Ratios] = []
+        sampled: dict[str, float] = {}
         splits: dict[str, Split] = {}
         for task in tasks(Workshop(Path(folder), options.quick), options.quick):
             if options.only not in ("", task.lineup.name):
@@ -234,9 +242,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 if task.with_ratios:
                     bench = RatioBench(running, options.tokens)
                     found.append(bench.measure(options.rounds, task.with_many))
+                if task.with_sampled:
+                    sampled |= measure_sampled(running, options.rounds, options.tokens)
                 splits |= measure_splits(running, task.batches, options)
-    show(found, splits, options.out)
-    ratios = {what: ratio for one in found for what, ratio in one.named().items()}
+    ratios = {what: ratio for one in found for what, ratio in one.named().items()} | sampled
+    show(found, ratios, splits, options.out)
     shown = {n: {"step": s.step_ms, **s.phases_ms} for n, s in splits.items()}
     return finish(
         about, ratios, medians=[{**vars(one), "bound": one.bound} for one in found], splits_ms=shown

@@ -42,6 +42,9 @@ class Decider:
             winner = clear_winner(heard, self.weights)
             if winner is not None:
                 return Pick(position, *winner)
+        if aggregate is arithmetic and needs_all_entries(self.sampling):
+            if not all(row.entries.is_complete for row in heard):
+                return None
         vote = aggregate(heard, self.weights)
         if vote is None:
             return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gac.core import Sampling
 from gac.decoding.combine import Floats, Mean
-from gac.decoding.support import Hashes, TokenOrder, support_of
+from gac.decoding.support import Hashes, TokenOrder, has_cut, support_of
 
 _MASK = (1 << 64) - 1
 _BELOW_ONE = 1.0 - 2.0**-53
@@ -34,12 +34,7 @@ def pick_token(mean: Mean, sampling: Sampling, position: int, order: TokenOrder)
 
 def needs_all_entries(sampling: Sampling) -> bool:
     """Whether such a pick can only be made from all entries of a distribution."""
-    return (
-        sampling.temperature != 0.0
-        and sampling.top_k == 0
-        and sampling.top_p >= 1.0
-        and sampling.min_p == 0.0
-    )
+    return sampling.temperature != 0.0 and not has_cut(sampling)
 
 
 def _most_probable(mean: Mean, order: TokenOrder) -> int | None:

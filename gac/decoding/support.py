@@ -52,6 +52,11 @@ class _Proved:
         return self.floor == -math.inf
 
 
+def has_cut(sampling: Sampling) -> bool:
+    """Whether sampling leaves tokens out by their probability."""
+    return sampling.top_k > 0 or sampling.top_p < 1.0 or sampling.min_p > 0.0
+
+
 def support_of(
     mean: Mean, sampling: Sampling, order: TokenOrder
 ) -> tuple[NDArray[np.int32], Floats] | None:
@@ -60,6 +65,8 @@ def support_of(
     if known is None:
         return None
     size = known.ids.size
+    if not has_cut(sampling):
+        return (known.ids, known.logits) if known.is_complete else None
     num_sorted = min(size, max(256, sampling.top_k))
     while True:
         best = _descending(known, order, num_sorted)

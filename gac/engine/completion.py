@@ -7,6 +7,9 @@ import numpy as np
 from gac.core import Row
 from gac.decoding.flow import Commit
 
+MOST_ENTRIES = 1024
+"""To list more, as of a row that is complete already, costs more than to send all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -29,7 +32,12 @@ class Completion:
 
 
 def complete(commit: Commit) -> Completion:
-    """What to ask for: the entries that only some rows list; where all list the same, all."""
+    """What to ask for: the entries that only some rows list.
+
+    All entries, where the rows list the same ones, or more than `MOST_ENTRIES`.
+    """
+    if max(row.entries.ids.size for row in commit.rows) > MOST_ENTRIES:
+        return Completion(commit, dense=True)
     listed = np.unique(np.concatenate([row.entries.ids for row in commit.rows]))
     some = Completion(commit, tuple(listed.tolist()))
     if any(some.lacks(row) for row in commit.rows):

@@ -13,6 +13,7 @@ from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Step, Verdic
 from gac.decoding.sampling import needs_all_entries
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
+from gac.engine.picks import Picks
 from gac.errors import GacError
 from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
 from gac.vocabulary.union import UnionVocabulary
@@ -35,6 +36,8 @@ class Place:
     union: UnionVocabulary
     num_tokens: int
     num_endless: int
+    picks: Picks
+    metrics: Metrics
 
 
 class OpenDraft:
@@ -85,9 +88,13 @@ class OpenDraft:
             self._place.num_tokens + done,
         )
         num_endless = max(0, self._place.num_endless - done)
-        return self._known.tell_ahead(
+        is_again = self._known.row_after(ids, num_endless > 0) is not None
+        item = self._known.tell_ahead(
             ids, budget, (len(ids),), num_endless, self._dense, draft=leave
         )
+        if is_again and item.positions:
+            self._place.metrics.note_completion(self._dense)
+        return item
 
     def take(self) -> None:
         """Pick from the rows that are there."""
@@ -97,7 +104,7 @@ class OpenDraft:
             if entries is None:
                 return
             row = Row(self._step.member, self._place.num_tokens + done, entries)
-            pick = self._step.decide([row])
+            pick = self._place.picks.pick(row, self._step.decide)
             if pick is None:
                 if entries.is_complete:
                     raise GacError("a token stays undecided although all entries are known")
@@ -140,6 +147,14 @@ class _Sheet:
                 raise GacError("a drafted token cannot be verified although all entries are known")
             else:
                 self.dense |= bool((entries.ids == self.own[n]).any())
+
+    def num_seen(self, place: Place) -> int:
+        """How many rows are there, and list too little to judge by."""
+        ids = (self.ahead.ids[: self.ahead.places[n]] for n in self.open)
+        return sum(
+            self.known.row_after(told, n < place.num_endless) is not None
+            for told, n in zip(ids, self.open, strict=True)
+        )
 
     @property
     def needed(self) -> list[int]:
@@ -205,9 +220,13 @@ class OpenScore:
         positions = tuple(place for n in sheet.open if (place := sheet.ahead.places[n]))
         num_endless = sum(n < self._place.num_endless for n in sheet.open)
         own = tuple(sorted({sheet.own[n] for n in sheet.open}))
-        return sheet.known.tell_ahead(
+        num_again = sheet.num_seen(self._place)
+        item = sheet.known.tell_ahead(
             sheet.needed, budget, positions, num_endless, sheet.dense, own
         )
+        for _ in range(num_again if item.positions else 0):
+            self._place.metrics.note_completion(sheet.dense)
+        return item
 
     def take(self) -> None:
         """Judge the rows that are there."""
@@ -226,6 +245,7 @@ Outlook = OpenDraft | OpenScore
 
 def open_outlook(step: Draft | Score, place: Place) -> Outlook:
     """Begin to answer a step."""
+    place.picks.forget(place.num_tokens)
     return OpenDraft(step, place) if isinstance(step, Draft) else OpenScore(step, place)
 
 

@@ -28,7 +28,8 @@ class Metrics:
     """What has happened since the start; a sequence counts once, by how it ended.
 
     `completed` counts the tokens that were not decided by the rows as they came and needed some
-    entries more, `dense` those that needed all.  Of the tokens that strategies had `drafted`,
+    entries more, `dense` those that needed all; drafted tokens count at every member that writes or
+    judges them.  Of the tokens that strategies had `drafted`,
     `wasted` were dropped.
     """
 

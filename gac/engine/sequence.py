@@ -11,6 +11,7 @@ from gac.engine.completion import Completion, complete
 from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
+from gac.engine.picks import Picks
 from gac.engine.speculation import Drafts
 from gac.engine.text import Sink, Text
 from gac.engine.tracing import Tracer
@@ -55,6 +56,7 @@ class Sequence:
         self._tracer = tracer
         self._ahead = Ahead(request, self._known, limits, drafts)
         self._overlap = Overlap(metrics)
+        self._picks = Picks()
         self._step: Query | Completion | Outlook | None = None
         self._asked: set[str] = set()
         self._num_losses = 0
@@ -226,7 +228,7 @@ class Sequence:
             step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text written so far")
-        at = (self.num_tokens, self._num_endless)
+        at = (self.num_tokens, self._num_endless, self._picks, self._metrics)
         place = Place(self.request, self._known, self._limits, self._union, *at)
         self._overlap.note(step, place)
         if not isinstance(step, Query):
