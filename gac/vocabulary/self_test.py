@@ -4,6 +4,7 @@ Refuses what stays lossy once prompt rules are off: lower-casing, NFKC, `<unk>` 
 """
 
 from gac.errors import VocabularyError
+from gac.vocabulary.added_tokens import METASPACE
 from gac.vocabulary.text_encoder import CannotSpell, TextEncoder
 from gac.vocabulary.token_bytes import Family, Json, components
 
@@ -25,7 +26,7 @@ SAMPLES: tuple[str, ...] = (
 )
 """Many scripts, code, digits, white space, combining marks, emoji families, control look-alikes."""
 
-_HARMLESS = ("NFC", "Prepend", "Replace", "ByteLevel")
+_HARMLESS = ("NFC", "Prepend", "ByteLevel")
 """Normalisers that are taken out for text that models write, or that only change its spelling."""
 
 
@@ -33,32 +34,65 @@ def check_lossless(name: str, definition: Json, family: Family, encoder: TextEnc
     """Encode every sample and compare the bytes.
 
     A byte-level vocabulary may lack bytes: samples that need those are passed over.
-    Raises: VocabularyError with the first sample that fails, and the likely reason.
+    Raises: VocabularyError with the first sample that fails, what came back, and the rules that
+    may be the reason.
     """
     missing = encoder.missing_bytes if family is Family.BYTE_LEVEL else frozenset()
     for sample in SAMPLES:
         for part in (sample, *sample.split(" ")):
-            if missing.isdisjoint(part.encode()) and not _survives(part.encode(), encoder):
+            if not missing.isdisjoint(part.encode()):
+                continue
+            if (returned := _returned(part.encode(), encoder)) != part.encode():
                 raise VocabularyError(
                     f"the tokenizer of member {name!r} is lossy: {part!r} does not survive "
-                    f"encoding. {_reasons(definition, family)}A member of a byte-exact ensemble "
-                    "needs a tokenizer that keeps every byte."
+                    f"encoding, it becomes {_shown(returned)}. Reason: "
+                    f"{_reasons(definition, family)}. A member of a byte-exact ensemble needs a "
+                    "tokenizer that keeps every byte."
                 )
 
 
-def _survives(text: bytes, encoder: TextEncoder) -> bool:
+def _returned(text: bytes, encoder: TextEncoder) -> bytes | str:
+    """What a text becomes, or why it cannot be encoded."""
     try:
-        return encoder.keeps(text) and encoder.decode(encoder.encode(text)) == text
-    except CannotSpell:
-        return False
+        if (kept := encoder.kept(text)) != text:
+            return kept
+        return encoder.decode(encoder.encode(text))
+    except CannotSpell as error:
+        return str(error)
+
+
+def _shown(returned: bytes | str) -> str:
+    if isinstance(returned, str):
+        return f"nothing ({returned})"
+    return repr(returned.decode(errors="backslashreplace"))
 
 
 def _reasons(definition: Json, family: Family) -> str:
-    rules = [part["type"] for part in components(definition.get("normalizer"))]
-    lossy_rules = [rule for rule in rules if rule not in _HARMLESS]
-    reasons = []
-    if lossy_rules:
-        reasons.append("it normalises text by " + ", ".join(lossy_rules))
+    """The rules of a tokenizer that may lose text; never empty."""
+    parts = list(components(definition.get("normalizer")))
+    lossy = [_rule(part) for part in parts if part["type"] not in _HARMLESS and not _spaces(part)]
+    reasons = ["it normalises text by " + ", ".join(lossy)] if lossy else []
     if family is Family.METASPACE and not definition["model"].get("byte_fallback"):
         reasons.append("it has no byte fallback, so unknown text becomes <unk>")
-    return "Reason: " + "; ".join(reasons) + ". " if reasons else ""
+    if not reasons:
+        others = [*parts, *components(definition.get("pre_tokenizer"))]
+        rules = ", ".join(map(_rule, others)) or "no normaliser and no pre-tokeniser"
+        model = definition["model"].get("type")
+        reasons.append(f"not known; it is a {family} {model} tokenizer with {rules}")
+    return "; ".join(reasons)
+
+
+def _spaces(part: Json) -> bool:
+    """Whether a rule writes a space as U+2581, which is how SentencePiece spells it."""
+    pattern = part.get("pattern", {})
+    is_space = " " in (pattern.get("String"), pattern.get("Regex"))
+    return part["type"] == "Replace" and is_space and part["content"] == METASPACE
+
+
+def _rule(part: Json) -> str:
+    """A rule with what it looks for, in a few words."""
+    if part["type"] != "Replace" and "pattern" not in part:
+        return str(part["type"])
+    content = f" by {part['content']!r}" if "content" in part else ""
+    [pattern] = part["pattern"].values()
+    return f"{part['type']} of {pattern[:40]!r}{content}"

@@ -6,8 +6,9 @@ What it returns spells the bytes it was given, or it raises; nothing is lost in 
 import re
 from collections.abc import Iterable, Iterator
 
+from gac.vocabulary.added_tokens import METASPACE
 from gac.vocabulary.plain_tokenizer import plain_tokenizer
-from gac.vocabulary.token_bytes import METASPACE, Family, Json, TokenTable
+from gac.vocabulary.token_bytes import Family, Json, TokenTable
 
 _NEVER = re.compile("(?!)")
 _INSIDE_BYTE_TOKEN = re.compile("(?<=<)(?=0x[0-9A-Fa-f]{2}>)")
@@ -53,10 +54,15 @@ class TextEncoder:
             ids.extend(given if self.decode(given) == spelled else self._spell(spelled))
         return ids
 
-    def keeps(self, text: bytes) -> bool:
-        """Whether the tokenizer by itself keeps the text, without being helped out by bytes."""
-        whole = (piece for piece, is_alone in self._pieces(text) if not is_alone)
-        return all(self.decode(self._tokenize(piece)) == piece.encode() for piece in whole)
+    def kept(self, text: bytes) -> bytes:
+        """What the tokenizer by itself keeps of a text, without help from single bytes."""
+        parts = (
+            piece.encode("utf-8", "surrogateescape")
+            if is_alone
+            else self.decode(self._tokenize(piece))
+            for piece, is_alone in self._pieces(text)
+        )
+        return b"".join(parts)
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes of the ids, joined."""

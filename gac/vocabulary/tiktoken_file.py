@@ -1,13 +1,14 @@
 """A tiktoken rank file (a base64 token and its rank per line) as a byte-level `tokenizer.json`.
 
-Rank files hold no merges, no control tokens and no splitting pattern.  The merges follow from the
-ranks, added tokens are given, the pattern is the one that transformers takes for such files.
+Rank files hold no merges, no control tokens, no splitting pattern and no rule for BOS.  The merges
+follow from the ranks, the rest is given.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from gac.errors import VocabularyError
@@ -18,6 +19,39 @@ PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """Source: `TikTokenConverter` in transformers 5.23, the pattern of cl100k and Llama 3."""
+_ONE_DIGIT = PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
+"""Source: Qwen 1's `tokenization_qwen.py`."""
+_UPPER, _LOWER = (
+    r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]",
+    r"\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]",
+)
+_HAN_APART = (
+    rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Source: Kimi K2's `tokenization_kimi.py`."""
+
+
+@dataclass(frozen=True)
+class RankFamily:
+    """How models of one family split text, and whether their prompts start with BOS."""
+
+    pattern: str
+    adds_bos: bool
+
+
+RANK_FAMILIES: Mapping[str, RankFamily] = {
+    "QWenTokenizer": RankFamily(_ONE_DIGIT, False),
+    "qwen": RankFamily(_ONE_DIGIT, False),
+    "llama": RankFamily(PATTERN, True),
+    "TikTokenTokenizer": RankFamily(_HAN_APART, False),
+    "kimi_k2": RankFamily(_HAN_APART, False),
+    "Phi3SmallTokenizer": RankFamily(PATTERN, False),
+    "phi3small": RankFamily(PATTERN, False),
+    "dbrx": RankFamily(PATTERN, False),
+}
+"""By `tokenizer_class` or `model_type`, those that are published with a rank file."""
 
 
 def find_tiktoken_file(folder: Path) -> Path | None:
@@ -64,11 +98,16 @@ def _read_line(line: bytes) -> tuple[bytes, int]:
         raise ValueError("not a base64 token and its rank") from error
 
 
-def tokenizer_json_of_ranks(ranks: Mapping[bytes, int], added: Mapping[int, Json]) -> str:
+def tokenizer_json_of_ranks(
+    ranks: Mapping[bytes, int],
+    added: Mapping[int, Json],
+    pattern: str = PATTERN,
+    bos: int | None = None,
+) -> str:
     """A byte-level BPE `tokenizer.json` whose ids are the ranks.
 
     `added` maps ids to added tokens as a `tokenizer_config.json` lists them; ids that neither
-    names become reserved control tokens.
+    names become reserved control tokens.  `bos` is put in front of prompts.
     """
     characters = {byte: character for character, byte in gpt2_byte_of_character().items()}
 
@@ -83,17 +122,29 @@ def tokenizer_json_of_ranks(ranks: Mapping[bytes, int], added: Mapping[int, Json
     }
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     split = {"type": "Split", "behavior": "Isolated", "invert": False}
-    splits = [{**split, "pattern": {"Regex": PATTERN}}, {**level, "use_regex": False}]
+    splits = [{**split, "pattern": {"Regex": pattern}}, {**level, "use_regex": False}]
     unnamed = range(max(ranks.values()) + 1, max(added, default=-1) + 1)
     reserved = {i: {"content": f"<|reserved_token_{i}|>"} for i in unnamed}
     definition = {
         "version": "1.0",
         "added_tokens": [_added(i, t) for i, t in sorted({**reserved, **added}.items())],
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
+        "post_processor": None if bos is None else _bos_first(bos, added[bos]["content"]),
         "decoder": {**level, "use_regex": True},
         "model": model,
     }
     return json.dumps(definition, ensure_ascii=False)
+
+
+def _bos_first(bos: int, text: str) -> Json:
+    first = {"SpecialToken": {"id": text, "type_id": 0}}
+    whole = {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, whole],
+        "pair": [first, whole, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {text: {"id": text, "ids": [bos], "tokens": [text]}},
+    }
 
 
 def _added(token_id: int, token: Json) -> Json:

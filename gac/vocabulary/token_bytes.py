@@ -14,9 +14,7 @@ from functools import cache
 from typing import Any
 
 from gac.errors import VocabularyError
-
-METASPACE = "\u2581"
-"""SentencePiece writes a space as this character."""
+from gac.vocabulary.added_tokens import METASPACE
 
 _FALLBACK = re.compile("<0x([0-9A-Fa-f]{2})>")
 
@@ -36,14 +34,14 @@ class Family(StrEnum):
 class TokenTable:
     """What a tokenizer's ids stand for: `token_bytes[id]`, empty where the id is no text.
 
-    `special` holds the control tokens (BOS, PAD, role headers, `<unk>` ...), `added` those that are
-    looked for in a text before the model sees it, `fallback` the ids written `<0xNN>`.
+    `special` holds the tokens flagged so (BOS, PAD, role headers ...) and `<unk>`, `added` the
+    texts that are looked for before the model sees a text, `fallback` the ids written `<0xNN>`.
     """
 
     family: Family
     token_bytes: tuple[bytes, ...]
     special: frozenset[int]
-    added: frozenset[int]
+    added: Mapping[int, str]
     fallback: frozenset[int]
 
 
@@ -106,7 +104,7 @@ def read_token_table(definition: Json) -> TokenTable:
     model = definition["model"]
     added = {token["id"]: token for token in definition.get("added_tokens", [])}
     special = {token_id for token_id, token in added.items() if token["special"]}
-    vocabulary = _model_vocabulary(model)
+    vocabulary = model_vocabulary(model)
     token_bytes = [b""] * (max([*vocabulary.values(), *added]) + 1)
     has_fallback, fallback = family is Family.METASPACE and model.get("byte_fallback"), set()
     for text, token_id in vocabulary.items():
@@ -124,12 +122,12 @@ def read_token_table(definition: Json) -> TokenTable:
         family=family,
         token_bytes=tuple(token_bytes),
         special=frozenset(special | _unknown_ids(model, vocabulary)),
-        added=frozenset(added),
-        fallback=frozenset(fallback - set(added)),
+        added={token_id: token["content"] for token_id, token in added.items()},
+        fallback=frozenset(fallback - added.keys()),
     )
 
 
-def _model_vocabulary(model: Json) -> dict[str, int]:
+def model_vocabulary(model: Json) -> dict[str, int]:
     """Token -> id; Unigram lists its pieces with their scores, in the order of their ids."""
     vocabulary = model["vocab"]
     if isinstance(vocabulary, Mapping):

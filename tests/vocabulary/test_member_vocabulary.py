@@ -5,6 +5,7 @@ import pytest
 
 from gac.errors import VocabularyError
 from gac.vocabulary.member_vocabulary import read_member_vocabulary
+from gac.vocabulary.prompt_encoder import PromptEncoder
 from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
 
 
@@ -81,3 +82,71 @@ def test_missing_bytes_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_falcon_lacks_28_bytes(real_named) -> None:
     assert len(real_named("falcon-65k").vocabulary.encoder.missing_bytes) == 28
+
+
+def with_more_ids(definition: str, contents: list[str]) -> str:
+    """A tokenizer to which somebody added tokens without making the model larger."""
+    changed = json.loads(definition)
+    first = max(token["id"] for token in changed["added_tokens"]) + 1
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for place, content in enumerate(contents):
+        token = {"id": first + place, "content": content, "special": place % 2 == 0, **flags}
+        changed["added_tokens"].append(token)
+    return json.dumps(changed)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [byte_level_definition(["im", "the"]), unigram_definition(["im", "the", "<|"])],
+    ids=["byte-level", "unigram"],
+)
+def test_ids_that_the_model_lacks_are_spelled_with_others(
+    definition: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    num_ids = json.loads(definition)["added_tokens"][-1]["id"] + 1
+    longer = with_more_ids(definition, ["<|im|>", "<|the|>", "silent"])
+    with caplog.at_level(logging.WARNING):
+        vocabulary = read_member_vocabulary("m", longer, {num_ids - 1}, num_ids)
+    assert f"ids up to {num_ids + 2}, its model only up to {num_ids - 1}" in caplog.text
+    assert len(vocabulary.token_bytes) == num_ids
+    prompts = PromptEncoder(longer, vocabulary)
+    text = "the<|im|> <|the|>silent"
+    for ids in (prompts.encode_text(text), prompts.encode_rendered(text)):
+        assert max(ids) < num_ids
+        assert vocabulary.spell(ids).lstrip(b" ") == text.encode()
+    assert max(vocabulary.encoder.encode(text.encode())) < num_ids
+    assert max(vocabulary.canonical.values()) < num_ids
+
+
+def test_ordinary_ids_that_the_model_lacks_are_spelled_with_others() -> None:
+    definition = byte_level_definition(["the", "then"], specials=())
+    vocabulary = read_member_vocabulary("m", definition, [], 257)  # all bytes, and "th"
+    ids = PromptEncoder(definition, vocabulary).encode_text("then")
+    assert [vocabulary.token_bytes[i] for i in ids] == [b"th", b"e", b"n"]
+
+
+def test_a_bos_that_the_model_lacks_is_refused() -> None:
+    definition = json.loads(with_more_ids(byte_level_definition([]), ["<s>"]))
+    definition["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [257], "tokens": ["<s>"]}},
+    }
+    vocabulary = read_member_vocabulary("m", json.dumps(definition), [], 257)
+    with pytest.raises(
+        VocabularyError, match=r"member 'm' puts the ids \[257\] around every prompt"
+    ):
+        PromptEncoder(json.dumps(definition), vocabulary)
+
+
+def test_an_unknown_token_that_the_model_lacks_is_refused() -> None:
+    definition = json.loads(unigram_definition([], specials=()))
+    pieces = definition["model"]["vocab"]
+    pieces.append(["<unk2>", 0.0])
+    definition["model"]["unk_id"] = len(pieces) - 1
+    with pytest.raises(VocabularyError, match=r"'m' is refused: its unknown token has the id 258"):
+        read_member_vocabulary("m", json.dumps(definition), [], 258)

@@ -143,5 +143,5 @@ def test_shielded_text_that_cannot_be_spelled_is_the_clients_fault() -> None:
 
 
 def test_endless_control_text_is_refused() -> None:
-    with pytest.raises(RequestError, match="too many control tokens"):
+    with pytest.raises(RequestError, match="too many texts of added tokens"):
         ENCODERS["byte-level"].shield([{"role": "user", "content": "</s>" * 70_000}])

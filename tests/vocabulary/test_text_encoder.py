@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gac.errors import VocabularyError
 from gac.vocabulary.member_vocabulary import MemberVocabulary, read_member_vocabulary
+from gac.vocabulary.prompt_encoder import PromptEncoder
 from gac.vocabulary.text_encoder import CannotSpell
 from tests.support.examples import examples
 from tests.support.fakes import byte_level_definition, fake_vocabulary, unigram_definition
@@ -172,3 +173,82 @@ def test_nfc_dummy_prefix_and_old_metaspace_are_prompt_rules() -> None:
     vocabulary = fake_vocabulary("m", json.dumps(definition))
     ids = vocabulary.encoder.encode("ae\u0301".encode())
     assert [vocabulary.token_bytes[i] for i in ids] == [b"a", "e\u0301".encode()]
+
+
+def with_normalisers(definition: str, *rules: dict[str, Any]) -> str:
+    changed = json.loads(definition)
+    changed["normalizer"] = {"type": "Sequence", "normalizers": list(rules)}
+    return json.dumps(changed)
+
+
+def replacing(kind: str, pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {kind: pattern}, "content": content}
+
+
+@pytest.mark.parametrize("start", ["(?<!\\n)^", "^", "^(?!\u2581)", "\\A", "^(?=[^\u2581])"])
+def test_a_dummy_prefix_by_a_regular_expression_is_a_prompt_rule(start: str) -> None:
+    """As in llm-jp's own files: the first two are theirs."""
+    rules = [replacing("Regex", start, "\u2581"), replacing("Regex", " ", "\u2581")]
+    if start == "^":  # which matches at every line; their next rule takes that back
+        rules.insert(1, replacing("Regex", "\\n\u2581", "\n"))
+    definition = with_normalisers(unigram_definition(["the", " the", "\n"]), *rules)
+    vocabulary = fake_vocabulary("m", definition)
+    ids = vocabulary.encoder.encode(b"the the\n the")
+    spelled = [vocabulary.token_bytes[i] for i in ids]
+    assert spelled == [b"the", b" the", b"\n", b" the"]
+    prompt = PromptEncoder(definition, vocabulary).encode_text("the the")
+    assert [vocabulary.token_bytes[i] for i in prompt] == [b" the", b" the"]
+    for text in TORTURE[:12]:
+        assert_survives(vocabulary, text.encode())
+
+
+LOSSY: dict[str, tuple[str, str]] = {
+    "blanks joined": (
+        with_normalisers(byte_level_definition([]), replacing("Regex", " {2,}", " ")),
+        r"becomes ' two leading.*Reason: it normalises text by Replace of ' \{2,\}' by ' '\.",
+    ),
+    "letters changed": (
+        with_normalisers(byte_level_definition([]), replacing("String", "ß", "ss")),
+        r"'naïve .*' does not survive .* it normalises text by Replace of 'ß' by 'ss'\.",
+    ),
+    "blanks dropped": (
+        json.dumps(
+            {
+                **json.loads(byte_level_definition([])),
+                "pre_tokenizer": {
+                    "type": "Sequence",
+                    "pretokenizers": [
+                        {
+                            "type": "Split",
+                            "pattern": {"Regex": "\\s+"},
+                            "behavior": "Removed",
+                            "invert": False,
+                        },
+                        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
+                    ],
+                },
+            }
+        ),
+        r"becomes 'Thequick.*Reason: not known; it is a byte-level BPE tokenizer with "
+        r"Split of '\\\\s\+', ByteLevel\.",
+    ),
+    "no byte fallback": (
+        json.dumps(
+            {
+                **json.loads(unigram_definition(["a"])),
+                "model": {
+                    **json.loads(unigram_definition(["a"]))["model"],
+                    "byte_fallback": False,
+                },
+            }
+        ),
+        r"it has no byte fallback, so unknown text becomes <unk>",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_every_refusal_names_the_sample_what_came_back_and_the_rules(kind: str) -> None:
+    definition, message = LOSSY[kind]
+    with pytest.raises(VocabularyError, match=rf"(?s)'m' is lossy: .*{message}"):
+        fake_vocabulary("m", definition)

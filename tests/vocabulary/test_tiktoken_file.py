@@ -16,6 +16,7 @@ from gac.errors import VocabularyError
 from gac.vocabulary.member_vocabulary import read_member_vocabulary
 from gac.vocabulary.tiktoken_file import (
     PATTERN,
+    RANK_FAMILIES,
     find_tiktoken_file,
     read_ranks,
     tokenizer_json_of_ranks,
@@ -133,3 +134,26 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"YQ== 0\n\nnot base64! 1\n")
     with pytest.raises(VocabularyError, match=r"x.tiktoken, line 3: not a base64 token"):
         read_ranks(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "words"),
+    [
+        (("QWenTokenizer", "qwen"), "a1234 b", ["a", "1", "2", "3", "4", " b"]),
+        (("llama", "dbrx", "phi3small", "Phi3SmallTokenizer"), "a1234 b", ["a", "123", "4", " b"]),
+        (("kimi_k2", "TikTokenTokenizer"), "a日本's12345", ["a", "日本", "'s", "123", "45"]),
+        (("kimi_k2",), "HelloWorld it's", ["Hello", "World", " it's"]),
+    ],
+)
+def test_families_split_as_their_own_code_does(names, text: str, words: list[str]) -> None:
+    for name in names:
+        splitter = pre_tokenizers.Split(Regex(RANK_FAMILIES[name].pattern), behavior="isolated")
+        assert [word for word, _ in splitter.pre_tokenize_str(text)] == words
+
+
+def test_bos_stands_in_front_of_prompts() -> None:
+    bos = len(RANKS)
+    converted = tokenizer_json_of_ranks(RANKS, {bos: {"content": "<s>"}}, PATTERN, bos)
+    tokenizer = Tokenizer.from_str(converted)
+    assert tokenizer.encode("a").ids == [bos, ord("a")]
+    assert tokenizer.encode("a", add_special_tokens=False).ids == [ord("a")]

@@ -133,7 +133,7 @@ def test_control_tokens_are_the_special_ones_and_unk() -> None:
     definition["added_tokens"][0]["special"] = False
     table = read_token_table(definition)
     assert table.special == {258}
-    assert table.added == {257, 258}
+    assert table.added == {257: "<|a|>", 258: "<|b|>"}
     definition["model"]["unk_token"] = "ab"
     assert read_token_table(definition).special == {256, 258}
     assert 0 in read_token_table(json.loads(unigram_definition(["a"]))).special
