@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from gac.errors import MemberError
 from gac.model.downloads import counting_bar
+from gac.model.model_files import broken_json
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +107,20 @@ def _read(spec: ModelSpec, report: OnProgress) -> Any:
                 trust_remote_code=spec.trust_remote_code,
                 output_loading_info=True,
                 tqdm_class=counting_bar(lambda fraction: report("download", fraction)),
+                ignore_mismatched_sizes=True,  # refused below, with names and sizes
                 **arguments,
             )
     except Exception as error:  # configs, checkpoints and remote code may raise anything
         raise MemberError(f"cannot load {spec.path}: {_cause(spec, error)}") from error
+    # transformers only warns of these, and fills weights that it lacks with random numbers.
+    if info["mismatched_keys"]:
+        raise MemberError(f"cannot load {spec.path}: {_mismatched(info['mismatched_keys'])}")
     if info["missing_keys"]:
-        # transformers only warns, and fills them with random numbers.
         raise MemberError(f"cannot load {spec.path}: {_missing(info['missing_keys'])}")
+    if info["unexpected_keys"]:
+        first, count = min(info["unexpected_keys"]), len(info["unexpected_keys"])
+        message = "%s: config.json has no place for %d weights of the checkpoint, such as %s"
+        logger.warning(message, spec.path, count, first)
     return model
 
 
@@ -121,7 +129,8 @@ def as_loaded(model: Any, name: str = "model", max_model_len: int | None = None)
     """Put a causal language model into eval mode, run it on two ids, and describe it.
 
     Raises:
-        MemberError: `max_model_len` exceeds what the model can attend to.
+        MemberError: `max_model_len` exceeds what the model can attend to, or the model can write
+            ids that it cannot read.
     """
     model.eval()
     limit = _max_length(model.config)
@@ -132,14 +141,19 @@ def as_loaded(model: Any, name: str = "model", max_model_len: int | None = None)
     if device.type == "meta":  # offloaded: accelerate brings it to where its first layer runs
         device = torch.device(next(iter(model.hf_device_map.values())))
     logits = model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=device)).logits
+    num_ids, num_logits = embeddings.shape[0], logits.shape[-1]
+    if num_ids < num_logits:
+        raise MemberError(
+            f"{name}: it gives {num_logits} logits, but has only {num_ids} embeddings"
+        )
     return LoadedModel(
         model=model,
         name=name,
         device=device,
         dtype=model.dtype,
         max_length=max_model_len or limit,
-        num_logits=logits.shape[-1],
-        num_ids=embeddings.shape[0],
+        num_logits=num_logits,
+        num_ids=num_ids,
         is_quantized=getattr(model, "quantization_method", None) is not None,
     )
 
@@ -213,6 +227,17 @@ def _missing(names: Iterable[str]) -> str:
     return f"the checkpoint lacks the weights {first}{more}"
 
 
+def _mismatched(weights: Iterable[tuple[str, Any, Any]]) -> str:
+    (name, found, expected), *rest = sorted(weights, key=lambda weight: weight[0])
+    sizes = f"{_size(expected)} by config.json but {_size(found)} in the checkpoint"
+    more = f", and {len(rest)} more do not fit" if rest else ""
+    return f"config.json does not fit the weights: {name} is {sizes}{more}"
+
+
+def _size(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _cause(spec: ModelSpec, error: Exception) -> str:
     """Why loading failed, for a person, in half a sentence."""
     text, path = str(error), os.path.expanduser(spec.path)
@@ -221,6 +246,8 @@ def _cause(spec: ModelSpec, error: Exception) -> str:
             return "there is no such directory"
         if isinstance(error, OSError):
             return f"no such directory, nor can it be had from the Hub ({_first_line(error)})"
+    if broken := broken_json(spec.path, spec.revision):
+        return broken
     if type(error).__name__ == "SafetensorError":
         return f"a weight file is damaged or incomplete ({_first_line(error)})"
     if "does not recognize this architecture" in text:
@@ -235,5 +262,8 @@ def _cause(spec: ModelSpec, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    # "Validation error for field 'x':" says what is wrong on the next line.
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1]).rstrip(".")

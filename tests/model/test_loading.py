@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from gac.core import Extend
 from gac.errors import MemberError
-from gac.model.loading import ModelSpec, load_model
+from gac.model.loading import ModelSpec, as_loaded, load_model
 from gac.model.runner import CacheUse, ModelRunner
 
 
@@ -151,7 +151,48 @@ def test_missing_head_is_refused_where_it_is_not_tied(broken: Path) -> None:
 def test_weights_of_another_shape_are_refused(broken: Path) -> None:
     name = "model.layers.1.mlp.up_proj.weight"
     change_weights(broken, lambda weights: weights.update({name: torch.zeros(3, 3)}))
-    assert "cannot load" in refusal(ModelSpec(str(broken)))
+    message = refusal(ModelSpec(str(broken)))
+    assert message.endswith(
+        f"config.json does not fit the weights: {name} is 128 x 64 by config.json but 3 x 3 in "
+        "the checkpoint"
+    )
+
+
+def test_sizes_in_the_config_that_do_not_fit_are_refused(broken: Path) -> None:
+    change_config(broken, vocab_size=70, intermediate_size=64)
+    assert refusal(ModelSpec(str(broken))).endswith(
+        "model.embed_tokens.weight is 70 x 64 by config.json but 61 x 64 in the checkpoint, "
+        "and 6 more do not fit"
+    )
+
+
+def test_a_size_that_is_no_number_is_one_clear_line(broken: Path) -> None:
+    change_config(broken, hidden_size="x")
+    message = refusal(ModelSpec(str(broken)))
+    assert "Validation error for field 'hidden_size':" in message and "int" in message
+
+
+def test_weights_without_a_place_are_warned_of(
+    broken: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change_config(broken, num_hidden_layers=1)
+    with caplog.at_level(logging.WARNING, "gac.model.loading"):
+        load_model(ModelSpec(str(broken)))
+    assert "no place for 9 weights of the checkpoint, such as model.layers.1." in caplog.text
+
+
+@pytest.mark.parametrize("text", ['{"a": 1,\n}', "[]", "\ufffd\x00"])
+def test_a_damaged_config_is_named(broken: Path, text: str) -> None:
+    (broken / "config.json").write_text(text)
+    message = refusal(ModelSpec(str(broken)))
+    assert f"{broken / 'config.json'} is not " in message
+
+
+def test_a_model_that_writes_more_ids_than_it_reads_is_refused(saved: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32)
+    model.lm_head = torch.nn.Linear(64, 70)
+    with pytest.raises(MemberError, match="m: it gives 70 logits, but has only 61 embeddings"):
+        as_loaded(model, "m")
 
 
 def test_unknown_architecture_is_named(broken: Path) -> None:
