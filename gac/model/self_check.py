@@ -48,10 +48,10 @@ def choose_cache(
         except torch.OutOfMemoryError:
             raise
         except Exception as reason:  # whatever a model does with a cache that it does not expect
-            logger.info("%s cannot run %s: %r", loaded.name, use, reason)
+            logger.info("%s: cache use %s fails: %r", loaded.name, use.name, reason)
             return False
         if error > tolerance(loaded):
-            logger.info("%s differs by %.1e when run %s", loaded.name, error, use)
+            logger.info("%s: cache use %s differs by %.1e", loaded.name, use.name, error)
         return error <= tolerance(loaded)
 
     is_batched = forward.plan is not None and is_exact(CacheUse.BATCHED)
@@ -65,9 +65,13 @@ def choose_cache(
     if is_batched:
         return CacheUse.BATCHED
     if is_exact(CacheUse.ONE_BY_ONE):
-        logger.warning("%s runs its sequences one by one", loaded.name)
+        logger.warning(
+            "%s: its cache cannot hold several sequences; they run one by one", loaded.name
+        )
         return CacheUse.ONE_BY_ONE
-    logger.warning("%s cannot use a cache and computes every text anew", loaded.name)
+    logger.warning(
+        "%s: it cannot use a cache and computes every text anew at each step", loaded.name
+    )
     return CacheUse.NONE
 
 
