@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmarks import (
     memory_bench,
     quality_bench,
+    runner_bench,
     scaling_bench,
     serve_bench,
     speculation_bench,
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve_bench,
         scaling_bench,
         memory_bench,
+        runner_bench,
         quality_bench,
     )
     results = [bench.main(arguments) for bench in benches]

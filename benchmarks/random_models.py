@@ -41,6 +41,7 @@ SHAPES = {
     "tiny": Shape(hidden=32, layers=2, heads=2, feed_forward=64),
     "15m": Shape(hidden=288, layers=6, heads=6, feed_forward=768),
     "110m": Shape(hidden=768, layers=12, heads=12, feed_forward=2048),
+    "360m": Shape(hidden=1024, layers=24, heads=16, feed_forward=3072),
 }
 COMMON = Vocabulary(size=32_000, num_shared=31_000)
 """What members have that share one vocabulary."""

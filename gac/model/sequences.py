@@ -106,7 +106,7 @@ class Job:
         if not self.wanted:
             return torch.empty(0, num_logits, device=device)
         logits = self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
-        if len(self.wanted) == 1 == len(self.item.positions):
+        if self.wanted == list(self.item.positions):
             return logits
         row = {position: row for row, position in enumerate(self.wanted)}
         return logits[[row[position] for position in self.item.positions]]

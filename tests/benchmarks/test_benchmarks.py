@@ -11,6 +11,7 @@ import torch
 from benchmarks import (
     divergence,
     memory_bench,
+    runner_bench,
     scaling_bench,
     serve_bench,
     speculation_bench,
@@ -36,8 +37,9 @@ IDS = list(range(300, 330))
         (serve_bench, "local"),
         (scaling_bench, "local"),
         (memory_bench, "local"),
+        (runner_bench, "local"),
     ],
-    ids=["step", "speculation", "serve", "scaling", "memory"],
+    ids=["step", "speculation", "serve", "scaling", "memory", "runner"],
 )
 def test_a_quick_run_ends_with_a_line_of_json(
     bench: ModuleType, members: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
