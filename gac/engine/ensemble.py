@@ -1,8 +1,7 @@
 """Members, vocabularies and weights as one frozen value: what an engine works with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from gac.core import GenerateRequest
 from gac.decoding.support import TokenOrder
@@ -55,11 +54,14 @@ class Ensemble:
     union: UnionVocabulary
     weights: Mapping[str, float]
     rule: Rule
+    order: TokenOrder = field(init=False)
+    """What sampling needs of the union."""
 
-    @cached_property
-    def order(self) -> TokenOrder:
-        """What sampling needs of the union."""
-        return TokenOrder(self.union.rank, self.union.hashes, self.union.prefix_ends)
+    def __post_init__(self) -> None:
+        """Build now what the first request would wait for."""
+        union = self.union
+        order = TokenOrder(union.rank, union.hashes, union.prefix_ends)
+        object.__setattr__(self, "order", order)
 
     def portions(self, prefill_ids: int | None) -> dict[str, Portions]:
         """How much each member holds and computes at a time; `prefill_ids` as configured, if so."""
