@@ -21,7 +21,7 @@ Aggregate = Callable[[Votes, Mapping[str, float]], tuple[Distribution, Votes]]
 Model = Callable[[Sequence[int]], Sequence[float]]
 """Ids -> probabilities [Vm] after them."""
 END = b""
-OWNER_TIE = 1e-5
+OWNER_TIE = 1e-4
 """Shares of the say that differ by no more, relatively, are equal."""
 
 
