@@ -221,6 +221,36 @@ def test_identical_tokenizers_write_as_every_step(seed, sampling, max_tokens) ->
             assert 0 < safe.finish.ensembled_tokens < len(safe.tokens)
 
 
+def twins_of_letters(words: tuple[str, ...], rule: str, seed: int) -> FakeEnsemble:
+    """Members with one tokenizer that mostly write the letters a and b one by one."""
+    seeds = {"m0": seed, "m1": seed}
+    fakes = twins(words, rule=rule, seeds=seeds, sharpness=3.0, wobbles={"m1": 1.5})
+    for name, runner in fakes.runners.items():
+        letters = [fakes.ensemble.vocabularies[name].canonical[letter] for letter in (b"a", b"b")]
+        runner.biases = {**runner.biases, **dict.fromkeys(letters, 9.0)}
+    return fakes
+
+
+def is_as_every_step(words: tuple[str, ...], rule: str, seed: int) -> bool:
+    """Whether such members write the same by SAFE."""
+    every, safe = texts(lambda: twins_of_letters(words, rule, seed), [EVERY_STEP, SAFE])
+    return every.token_bytes == safe.token_bytes
+
+
+def test_retokenising_lets_identical_tokenizers_differ_from_every_step() -> None:
+    """Under `append` SAFE = every step; under `canonical` only where all ids are canonical.
+
+    What the drafter writes letter by letter a verifier reads as a word: other ids, other rows.  If
+    the tokenizer has no words but bytes, all ids are canonical.
+    """
+    words = ("ab", "ba", "aab", "bba")
+    differing = [seed for seed in range(4) if not is_as_every_step(words, "canonical", seed)]
+    assert differing
+    for seed in differing:
+        assert is_as_every_step(words, "append", seed)
+        assert is_as_every_step((), "canonical", seed)
+
+
 @pytest.mark.parametrize("rule", ["canonical", "append"])
 @pytest.mark.parametrize("sampling", [Sampling(), SAMPLED[0]])
 def test_verifiers_that_agree_write_as_the_drafter_alone(rule, sampling) -> None:
