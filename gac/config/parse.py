@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from gac.config.catalogue import aggregations, strategies
 from gac.config.explain import attempt, read_section, read_yaml, show
 from gac.config.fields import OptionalProbability, Section
 from gac.config.parse_methods import parse_strategy
@@ -54,6 +55,7 @@ def parse_config(data: object, source: str, folder: Path) -> Config:
     if not isinstance(data, dict):
         what = "is empty" if data is None else "is not a mapping of keys to values"
         raise ConfigError(f"{source}: {what}; it needs at least {_MEMBERS}")
+    strategies(), aggregations()  # a broken package is not an error of this file
     problems: list[str] = []
     # Where one part has an error the others are still read, so that all errors show at once.
     file = attempt(problems, read_section, _File, data, "")
