@@ -116,7 +116,7 @@ def test_requests_choose_it() -> None:
         assert "'mixture' or 'turns'" in refusal(url, strategy="turn")["message"]
     with ready(trio(strategy="turns", requests={"strategies": ["every_step"]})) as url:
         assert text(url, BASE) == one_each
-        assert "'turns' is not for requests" in refusal(url, strategy="turns")["message"]
+        assert "may not choose 'turns'" in refusal(url, strategy="turns")["message"]
 
 
 CLASSES = """

@@ -100,9 +100,9 @@ def _aligned(rows: Sequence[Row]) -> tuple[NDArray[np.int32], dict[str, Floats]]
 
 
 class CoreConfig(AggregationConfig):
-    """Weights by how far members and tokens agree; the main member has half the say or more.
+    """The weighted mean, with weights by how far members and tokens agree (CoRE).
 
-    The main member is the gate or drafter, or else the one whose weight is highest.
+    The gate or drafter, else the member of the highest weight, has at least half of the weight.
     """
 
     name: Literal["core"] = "core"
@@ -113,7 +113,7 @@ class CoreConfig(AggregationConfig):
 
 
 class EntropyConfig(AggregationConfig):
-    """Weights by how sure each member is: over the entropy of its distribution."""
+    """The weighted mean, with weights divided by the entropy of each member's distribution."""
 
     name: Literal["entropy"] = "entropy"
     is_dense = True

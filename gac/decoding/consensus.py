@@ -84,7 +84,7 @@ def _beyond(rows: Sequence[Row], shares: Sequence[float], join: Joining) -> tupl
 
 
 class GeometricConfig(AggregationConfig):
-    """The weighted geometric mean: what one member rules out is out."""
+    """The weighted geometric mean: 0 for a token to which any member gives 0."""
 
     name: Literal["geometric"] = "geometric"
 
@@ -93,7 +93,7 @@ class GeometricConfig(AggregationConfig):
 
 
 class MinConfig(AggregationConfig):
-    """The least probability that any member gives, whatever the weights above 0."""
+    """The smallest probability that any member of a weight above 0 gives."""
 
     name: Literal["min"] = "min"
 

@@ -16,7 +16,7 @@ def every_step(members: tuple[str, ...], decide: Decide) -> Strategy:
 
 
 class EveryStepConfig(Together):
-    """All members are asked at every step."""
+    """All members compute every token."""
 
     name: Literal["every_step"] = "every_step"
 

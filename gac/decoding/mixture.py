@@ -68,9 +68,10 @@ def mixture(draw: MemberDraw, decide: Decide) -> Strategy:
 
 
 class MixtureConfig(StrategyConfig):
-    """Each token is sampled from one member, drawn by weight: as if from the weighted mean.
+    """Each token is sampled from the distribution of one member, which is drawn by weight.
 
-    It needs temperature 1 and no top_k, top_p or min_p.
+    The tokens are distributed as if the weighted mean were sampled.  Needs temperature 1 and no
+    `top_k`, `top_p` or `min_p`.
     """
 
     name: Literal["mixture"] = "mixture"

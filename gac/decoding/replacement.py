@@ -18,7 +18,7 @@ def replace(rows: Sequence[Row], weights: Mapping[str, float], by: str) -> Vote:
 
 
 class ReplaceConfig(AggregationConfig):
-    """The distribution of the member `by` decides alone."""
+    """The distribution of the member `by`; the others do not count."""
 
     name: Literal["replace"] = "replace"
     by: NamedMember

@@ -20,12 +20,13 @@ _Draft = Annotated[int, Field(ge=1, le=64, description="a whole number from 1 to
 
 
 class SafeConfig(Together):
-    """The drafter writes, the others verify, all decide where they disagree (SAFE).
+    """The `drafter` writes a draft, the others verify it, all decide where they disagree (SAFE).
 
-    Drafts have up to `max_tokens` tokens, and fewer where they are rejected often.  A drafted token
-    is let through where the members' mean probability of their own tokens is above `consensus`, or
-    the drafter's confidence above `extra_gate`.  Where no token has half of the members' mean, it
-    may be sharpened; `prefix_merge` touches tokens above `merge_lambda`.
+    A draft has up to `max_tokens` tokens, and fewer where drafts are often rejected.  A drafted
+    token is accepted where the members' mean probability of their own tokens is above `consensus`,
+    or the drafter's confidence is above `extra_gate`.  Where no token has half of the members' mean
+    probability, `sharpen` gathers what is spread over parts of a word: by the geometric mean, or by
+    a merge of prefixes for tokens above `merge_lambda`.
     """
 
     name: Literal["safe"] = "safe"

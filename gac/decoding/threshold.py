@@ -44,9 +44,9 @@ def threshold_replace(
 
 
 class ThresholdConfig(Together):
-    """The gate is asked first; the others only where its confidence is not above the threshold.
+    """The `gate` is asked first, the others only where its confidence is not above `threshold`.
 
-    `below` says what then decides: `ensemble` all members, `replace` the others without the gate.
+    `below` says who then decides: `ensemble` all members, `replace` the others without the gate.
     """
 
     name: Literal["threshold"] = "threshold"

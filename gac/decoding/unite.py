@@ -51,7 +51,7 @@ def _best(entries: Entries, order: TokenOrder, top_k: int) -> NDArray[np.int32] 
 
 
 class UniteConfig(AggregationConfig):
-    """The weighted mean over the members' `top_k` best tokens, and no others."""
+    """The weighted mean over the union of the members' `top_k` most likely tokens."""
 
     name: Literal["unite"] = "unite"
     top_k: Count = 10

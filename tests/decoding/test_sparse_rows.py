@@ -15,6 +15,7 @@ from gac.config import (
     ThresholdConfig,
     UniteConfig,
 )
+from gac.config.catalogue import AGGREGATIONS
 from gac.core import Entries, Row, Sampling, dense_entries
 from gac.decoding.combine import combine, owners
 from gac.decoding.decide import Decider
@@ -82,6 +83,10 @@ METHODS = {
     "entropy": EveryStepConfig(aggregation=EntropyConfig()),
     "replace": EveryStepConfig(aggregation=ReplaceConfig(by="c")),
 }
+
+
+def test_every_aggregation_is_drawn() -> None:
+    assert {config.aggregation.name for config in METHODS.values()} == set(AGGREGATIONS)
 
 
 @SETTINGS
@@ -172,7 +177,7 @@ def test_few_entries_suffice_but_where_an_aggregation_needs_all(method: str) -> 
     make = StrategyMaker(METHODS[method])
     decide = make.decider(("b", "a", "c"), weights, Sampling(), order_of(0), TOKENS)
     picked = decide([cut(row, 8) for row in rows])
-    assert (picked is None) == method.startswith(("core", "entropy"))
+    assert (picked is None) == METHODS[method].aggregation.is_dense
 
 
 def test_top_k_and_top_p_are_proved_once_entries_are_complete() -> None:

@@ -3,41 +3,30 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac.config import (
-    MixtureConfig,
-    ThresholdConfig,
-)
 from gac.core import FinishReason, GenerateRequest
-from gac.decoding.mixture import MemberDraw
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
-from tests.support import reference
-from tests.support import reference_aggregations as aggregations
 from tests.support.collect import Running
 from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
-    METHODS,
     SAMPLINGS,
     SCORES,
-    STRATEGIES,
     drawn_ensemble,
-    guard_of,
     reference_members,
     reference_noise,
     speculate,
 )
 from tests.support.examples import examples
-from tests.support.fakes import (
-    prompt_for,
-)
+from tests.support.fakes import prompt_for
+from tests.support.methods import AGGREGATIONS, STRATEGIES, joined, written_by
 
 
 @examples(300)
 @given(
     definitions=st.lists(DEFINITIONS, min_size=1, max_size=3),
     strategy=STRATEGIES,
-    method=st.sampled_from(list(METHODS)),
+    aggregation=st.sampled_from(AGGREGATIONS),
     guard=GUARDS,
     sampling=SAMPLINGS,
     rule=st.sampled_from(["canonical", "append"]),
@@ -53,7 +42,7 @@ from tests.support.fakes import (
 def test_engine_writes_what_the_reference_writes(
     definitions,
     strategy,
-    method,
+    aggregation,
     guard,
     sampling,
     rule,
@@ -85,32 +74,16 @@ def test_engine_writes_what_the_reference_writes(
         min_new_tokens=min_new_tokens,
         sampling=sampling,
     )
-    gated = isinstance(strategy, ThresholdConfig) and len(names) > 1
-    is_mixture = isinstance(strategy, MixtureConfig)
-    configured, aggregate = METHODS["arithmetic" if is_mixture else method]
-    if configured.name == "core" and gated:
-        aggregate = aggregations.core("m0")
-    draw = None
-    if not is_mixture:
-        guard = guard if sampling.temperature == 0.0 else False
-        update = {"aggregation": configured, "conflict_guard": guard}
-        strategy = strategy.model_copy(update=update)
-    elif len(names) > 1:
-        draw = MemberDraw(tuple(names), weights, sampling).order
-    tokens, ended = reference.generate(
+    strategy = joined(strategy, aggregation, guard, sampling.temperature == 0.0)
+    tokens, ended = written_by(
+        strategy,
         reference_members(fakes, request),
         weights,
         max_new_tokens=12,
         rule=rule,
-        gate="m0" if gated else None,
-        threshold=strategy.threshold if gated else 1.0,
-        below=strategy.below if gated else "ensemble",
         sampling=sampling,
         noise=reference_noise(sampling),
         min_new_tokens=min_new_tokens,
-        aggregate=aggregate,
-        guard=False if is_mixture else guard_of(strategy),
-        draw=draw,
     )
     speculation = speculate(drafter, names)
     with Running(fakes.ensemble, StrategyMaker(strategy), None, speculation) as running:

@@ -8,17 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac.config import EveryStepConfig, SafeConfig
+from gac.config import ArithmeticConfig, EveryStepConfig, SafeConfig
 from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
-from tests.support import reference_aggregations as aggregations
 from tests.support.collect import Running, Written
 from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
-    METHODS,
-    SAFES,
     SAMPLINGS,
     SCORES,
     drawn_ensemble,
@@ -34,6 +31,7 @@ from tests.support.fakes import (
     prompt_for,
     unigram_definition,
 )
+from tests.support.methods import AGGREGATIONS, FUZZED_STRATEGIES, aggregate_of, joined
 from tests.support.reference_safe import Safe
 
 EVERY_STEP = EveryStepConfig()
@@ -54,7 +52,7 @@ TORN_APART = {
     "definitions": [byte_level_definition(["ab"]), LONG_WORDS],
     "config": SAFE,
     "sampling": Sampling(),
-    "method": "arithmetic",
+    "aggregation": ArithmeticConfig(),
     "guard": False,
     "rule": "canonical",
     "lead": False,
@@ -82,11 +80,11 @@ TORN_APART = {
 @example(**{**TORN_APART, "fond": 0.0, "definitions": [FEW_BYTES, LONG_WORDS]})
 @given(
     definitions=st.lists(DEFINITIONS, min_size=2, max_size=3),
-    config=SAFES,
+    config=FUZZED_STRATEGIES["safe"],
     sampling=st.one_of(st.just(Sampling()), st.just(Sampling()), SAMPLINGS),
     rule=st.sampled_from(["canonical", "append"]),
     lead=st.booleans(),
-    method=st.sampled_from(list(METHODS)),
+    aggregation=st.sampled_from(AGGREGATIONS),
     guard=GUARDS,
     scores=SCORES,
     sharpness=st.sampled_from([1.0, 3.0, 5.0]),
@@ -101,7 +99,7 @@ def check_against_reference(
     definitions,
     config,
     sampling,
-    method,
+    aggregation,
     guard,
     rule,
     lead,
@@ -114,11 +112,7 @@ def check_against_reference(
     fond,
 ) -> None:
     """Members `fond` of a few letters write what others have in larger pieces."""
-    configured, aggregate = METHODS[method]
-    if configured.name == "core":
-        aggregate = aggregations.core("m0")
-    guard = guard if sampling.temperature == 0.0 else False
-    config = config.model_copy(update={"aggregation": configured, "conflict_guard": guard})
+    config = joined(config, aggregation, guard, sampling.temperature == 0.0)
     fakes = drawn_ensemble(
         definitions,
         scores,
@@ -150,7 +144,7 @@ def check_against_reference(
         sampling=sampling,
         noise=reference_noise(sampling),
         min_new_tokens=min_new_tokens,
-        aggregate=aggregate,
+        aggregate=aggregate_of(config),
     )
     tokens, joint, ended = oracle.generate()
     written = write(fakes, config, request)

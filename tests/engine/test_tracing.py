@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac.config import EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
+from gac.config import ArithmeticConfig, EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.flow import Commit, Query
 from gac.decoding.strategies import StrategyMaker
@@ -19,16 +19,13 @@ from tests.support.collect import Running, Scripted, Written
 from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
-    METHODS,
-    SAFES,
     SAMPLINGS,
-    STRATEGIES,
     drawn_ensemble,
     reference_members,
 )
 from tests.support.examples import examples
 from tests.support.fakes import EagerSpeculation, byte_level_definition, fake_ensemble, prompt_for
-from tests.support.reference_aggregations import core
+from tests.support.methods import AGGREGATIONS, STRATEGIES, aggregate_of, joined
 
 TRACED = 5
 NEAR = 2e-6
@@ -37,7 +34,7 @@ LETTERS = byte_level_definition([" a", "ba", "ab"])
 BASE = {
     "definitions": [LETTERS, byte_level_definition(["ab", "a b", "ba"])],
     "strategy": SafeConfig(drafter="m0", consensus=0.3),
-    "method": "arithmetic",
+    "aggregation": ArithmeticConfig(),
     "guard": False,
     "sampling": Sampling(),
     "scores": [1, 2, 1],
@@ -53,16 +50,11 @@ BASE = {
 class Case:
     """One request of an ensemble, written with a trace or without one."""
 
-    def __init__(self, definitions, strategy, method, guard, sampling, **made) -> None:
+    def __init__(self, definitions, strategy, aggregation, guard, sampling, **made) -> None:
         if isinstance(strategy, MixtureConfig):
-            method, guard, sampling = "arithmetic", False, Sampling(1.0, seed=sampling.seed)
-        else:
-            guard = guard if sampling.temperature == 0.0 else False
-            change = {"aggregation": METHODS[method][0], "conflict_guard": guard}
-            strategy = strategy.model_copy(update=change)
-        self.strategy, self.method, self.sampling = strategy, METHODS[method][1], sampling
-        if method == "core" and isinstance(strategy, ThresholdConfig | SafeConfig):
-            self.method = core("m0")
+            sampling = Sampling(1.0, seed=sampling.seed)
+        self.strategy = joined(strategy, aggregation, guard, sampling.temperature == 0.0)
+        self.aggregate, self.sampling = aggregate_of(self.strategy), sampling
         self.definitions, self.made = definitions, made
         self.fakes = self.ensemble()
         self.names, self.weights = list(self.fakes.runners), self.fakes.ensemble.weights
@@ -171,7 +163,7 @@ def check_combined(case: Case, decided, trace: TokenTrace) -> None:
     assert lows == sorted(lows, reverse=True)
     if getattr(case.strategy, "sharpen", "none") != "none":
         return
-    aggregate = reference.arithmetic if len(decided) == 1 else case.method
+    aggregate = reference.arithmetic if len(decided) == 1 else case.aggregate
     combined, _ = aggregate(decided, shares)
     for one in trace.combined:
         assert one.value - NEAR <= combined.get(one.token, 0.0) <= one.at_most + NEAR
@@ -226,8 +218,8 @@ def check_safe(case: Case, event: TokenEvent, trace: TokenTrace) -> None:
 
 DRAWN = {
     "definitions": st.lists(DEFINITIONS, min_size=1, max_size=3),
-    "strategy": st.one_of(STRATEGIES, SAFES),
-    "method": st.sampled_from(["arithmetic", *METHODS]),
+    "strategy": STRATEGIES,
+    "aggregation": st.sampled_from(AGGREGATIONS),
     "guard": GUARDS,
     "sampling": st.one_of(st.just(Sampling()), SAMPLINGS),
     "scores": st.lists(st.integers(1, 5), min_size=3, max_size=3),
@@ -272,7 +264,7 @@ def test_trace_is_what_the_equations_say_and_changes_nothing() -> None:
     @given(**DRAWN)
     def check(**drawn) -> None:
         if len(drawn["definitions"]) < 2:
-            drawn.update(method="arithmetic", guard=False, strategy=EveryStepConfig())
+            drawn.update(aggregation=ArithmeticConfig(), guard=False, strategy=EveryStepConfig())
         check_case(seen, **drawn)
 
     check()

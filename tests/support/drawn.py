@@ -1,4 +1,4 @@
-"""Ensembles, strategies and sampling that hypothesis draws, and their members for the reference."""
+"""Ensembles and sampling that hypothesis draws, and their members for the reference."""
 
 import hashlib
 
@@ -6,25 +6,10 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from gac.config import (
-    AggregationConfig,
-    ArithmeticConfig,
-    CoreConfig,
-    EntropyConfig,
-    EveryStepConfig,
-    GeometricConfig,
-    MinConfig,
-    MixtureConfig,
-    ReplaceConfig,
-    SafeConfig,
-    ThresholdConfig,
-    UniteConfig,
-)
 from gac.core import GenerateRequest, Sampling
 from gac.decoding.sampling import gumbel_noise
 from gac.engine.speculation import Speculation
 from tests.support import reference
-from tests.support import reference_aggregations as aggregations
 from tests.support.fakes import (
     EagerSpeculation,
     FakeEnsemble,
@@ -49,35 +34,8 @@ SAMPLINGS = st.builds(
     min_p=st.sampled_from([0.0, 0.0, 0.1]),
     seed=st.integers(0, 2**64 - 1),
 )
-METHODS: dict[str, tuple[AggregationConfig, reference.Aggregate]] = {
-    "arithmetic": (ArithmeticConfig(), reference.arithmetic),
-    "geometric": (GeometricConfig(), aggregations.geometric),
-    "min": (MinConfig(), aggregations.minimum),
-    "unite": (UniteConfig(), aggregations.unite(10)),
-    "unite, 2": (UniteConfig(top_k=2), aggregations.unite(2)),
-    "entropy": (EntropyConfig(), aggregations.entropy),
-    "core": (CoreConfig(), aggregations.core()),
-    "replace": (ReplaceConfig(by="m1"), aggregations.replace("m1")),
-}
-GATES = st.builds(
-    ThresholdConfig,
-    name=st.just("threshold"),
-    gate=st.just("m0"),
-    threshold=st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]),
-    below=st.sampled_from(["ensemble", "replace"]),
-)
 SCORES = st.lists(st.sampled_from([0, 1, 1, 2, 3, 5]), min_size=3, max_size=3)
 """A member of weight 0 has no say where another has."""
-SAFES = st.builds(
-    SafeConfig,
-    drafter=st.just("m0"),
-    max_tokens=st.sampled_from([1, 2, 5, 8]),
-    consensus=st.sampled_from([0.0, 0.2, 0.5, 0.5, 1.0]),
-    extra_gate=st.sampled_from([1.0, 1.0, 0.4]),
-    sharpen=st.sampled_from(["none", "prefix_merge", "prefix_merge", "geometric"]),
-    merge_lambda=st.sampled_from([0.0, 0.02, 0.1]),
-)
-STRATEGIES = st.one_of(st.just(EveryStepConfig()), st.just(MixtureConfig()), GATES, GATES)
 GUARDS = st.sampled_from([False, False, True, "m1"])
 
 
@@ -103,12 +61,6 @@ def drawn_ensemble(
         end_bias=1.0,
         **changes,
     )
-
-
-def guard_of(strategy) -> bool | str:
-    """Who keeps its own winner where the guard is on; true: the highest weight."""
-    is_gated = strategy.conflict_guard is True and isinstance(strategy, ThresholdConfig)
-    return strategy.gate if is_gated else strategy.conflict_guard
 
 
 def reference_model(fakes: FakeEnsemble, name: str) -> reference.Model:
