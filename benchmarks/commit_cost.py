@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.lineups import HEROES, Lineup
 from demo.topics.stories import story_about
-from gac.core import GenerateRequest, Pick, Prompt
+from gac.core import Event, GenerateRequest, Pick, Prompt
 from gac.decoding.flow import Commit, Query, Strategy
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence as Written
@@ -63,8 +63,19 @@ class CommitCost:
         request = GenerateRequest("0", prompts, max_new_tokens=10**6)
         metrics = Metrics.of(prompts)
         return Written(
-            0, request, contexts, limits, self._union, _script(picks), lambda event: None, metrics
+            0, request, contexts, limits, self._union, _script(picks), _Nowhere(), metrics
         )
+
+
+class _Nowhere:
+    """A sink that drops all events."""
+
+    def put(self, event: Event) -> None:
+        """Drop it."""
+
+    def is_full(self) -> bool:
+        """Never."""
+        return False
 
 
 def _script(picks: Sequence[Pick]) -> Strategy:

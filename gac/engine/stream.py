@@ -64,7 +64,9 @@ class Buffer:
     def next(self) -> Event:
         """The next event; waits for it."""
         event = self.events.get()
-        self._note([event])
+        if not isinstance(event, TokenEvent):
+            self.unread.discard(event.request_id)
+        self._let_go_on()
         return event
 
     def take(self) -> list[Event]:
@@ -74,13 +76,14 @@ class Buffer:
         with suppress(Empty):
             while True:
                 taken.append(self.events.get_nowait())
-        self._note(taken)
-        return taken
-
-    def _note(self, taken: Iterable[Event]) -> None:
         self.unread.difference_update(
             event.request_id for event in taken if not isinstance(event, TokenEvent)
         )
+        self._let_go_on()
+        return taken
+
+    def _let_go_on(self) -> None:
+        """Let the requests that were held back go on once half of the events are read."""
         if self._is_held and self.events.qsize() <= self.limit // 2:
             self._is_held = False
             self._wake_engine()
