@@ -2,8 +2,9 @@
 
 Both compute the same new ids of as many sequences behind a cached context of 128 ids, and the
 logits of every new id: the runner as a member uses it, and the model as `generate` calls it, with a
-DynamicCache.  They alternate.  What is measured is the CPU time of the one thread that computes, so
-that other work on the machine counts as little as possible.
+DynamicCache.  The context is the same for all sequences; the new ids differ.  They alternate.  What
+is measured is the CPU time of the one thread that computes, so that other work on the machine
+counts as little as possible.
 """
 
 import random
@@ -51,10 +52,14 @@ class Shape:
     def __str__(self) -> str:
         return f"{self.batch} x {self.chunk}"
 
-    def ids(self, seed: int, count: int) -> list[list[int]]:
-        """Random ids [batch, count]."""
-        draw = random.Random(seed)
-        return [[draw.randrange(COMMON.size) for _ in range(count)] for _ in range(self.batch)]
+    def ids(self, place: int) -> list[list[int]]:
+        """The new ids [batch, chunk] of a round."""
+        return [_random_ids(f"{place} {row}", self.chunk) for row in range(self.batch)]
+
+
+def _random_ids(seed: str, count: int) -> list[int]:
+    draw = random.Random(seed)
+    return [draw.randrange(COMMON.size) for _ in range(count)]
 
 
 class ByRunner:
@@ -70,10 +75,10 @@ class ByRunner:
         )
         self.is_lean = forward.is_lean
 
-    def start(self, context: Ids) -> None:
-        """Tell the context."""
+    def start(self, context: Sequence[int], batch: int) -> None:
+        """Tell so many sequences the context; all but the first copy its keys and values."""
         self._runner.release(range(max(BATCHES)))
-        sound(self._runner.extend([Extend(s, 0, tuple(ids), ()) for s, ids in enumerate(context)]))
+        sound(self._runner.extend([Extend(s, 0, tuple(context), ()) for s in range(batch)]))
 
     def seconds(self, new: Ids) -> float:
         """The time of a pass over new ids."""
@@ -92,10 +97,11 @@ class ByTransformers:
         self._cache = DynamicCache()
 
     @torch.inference_mode()
-    def start(self, context: Ids) -> None:
-        """Compute the context."""
+    def start(self, context: Sequence[int], batch: int) -> None:
+        """Compute the context, and repeat it for so many sequences."""
         self._cache = DynamicCache()
-        self._model(torch.tensor(context), past_key_values=self._cache, logits_to_keep=1)
+        self._model(torch.tensor([context]), past_key_values=self._cache, logits_to_keep=1)
+        self._cache.batch_repeat_interleave(batch)
 
     @torch.inference_mode()
     def seconds(self, new: Ids) -> float:
@@ -108,7 +114,7 @@ class ByTransformers:
 
 
 def _measure_of(side: ByRunner | ByTransformers, shape: Shape) -> Callable[[int], float]:
-    return lambda place: side.seconds(shape.ids(1 + place, shape.chunk))
+    return lambda place: side.seconds(shape.ids(place))
 
 
 def measure(path: Path, shapes: Sequence[Shape], rounds: int) -> Iterator[tuple[Shape, Any]]:
@@ -122,7 +128,7 @@ def measure(path: Path, shapes: Sequence[Shape], rounds: int) -> Iterator[tuple[
     print(f"  {path.name}: the runner uses {code}")
     for shape in shapes:
         for side in sides.values():
-            side.start(shape.ids(0, CONTEXT))
+            side.start(_random_ids("context", CONTEXT), shape.batch)
         measures = {name: _measure_of(side, shape) for name, side in sides.items()}
         found = alternate(measures, rounds)
         yield shape, {name: 1000 * seconds for name, seconds in medians(found).items()}
