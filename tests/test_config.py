@@ -22,6 +22,7 @@ from gac.config import (
     ThresholdConfig,
     describe,
     load_config,
+    parse_config,
     parse_strategy,
     resolve_path,
 )
@@ -555,9 +556,52 @@ def test_missing_folder_is_an_error(weight: str) -> None:
 
 
 def test_file_instead_of_a_folder_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"")
+    (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ConfigError, match="is a file; must be the folder"):
-        resolve_path("./model.gguf", tmp_path)
+        resolve_path("./model.safetensors", tmp_path)
+
+
+@pytest.mark.parametrize("weight", ["q4/model.Q4.GGUF", "q4", "no/such.gguf"])
+def test_gguf_is_said_to_be_unsupported(tmp_path: Path, weight: str) -> None:
+    (tmp_path / "q4").mkdir()
+    (tmp_path / "q4" / "model.Q4.GGUF").write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"'{weight}': GGUF is not supported yet; give the"):
+        resolve_path(weight, tmp_path)
+
+
+def test_gguf_beside_safetensors_does_not_matter(tmp_path: Path) -> None:
+    for name in ("model.gguf", "config.json"):
+        (tmp_path / name).write_text("{}")
+    assert resolve_path(str(tmp_path), HERE) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"),
+    [("org/ada-7b", "ada-7b"), ("gpt2", "gpt2"), ("ada", "ada"), ("./ada/", "ada"), (".", "here")],
+)
+def test_a_name_is_its_folders_unless_given(tmp_path: Path, weight: str, name: str) -> None:
+    folder = tmp_path / "here"
+    (folder / "ada").mkdir(parents=True)
+    config = parse_config({"CONFIG_API_SERVER": [{"weight": weight}]}, "c.yaml", folder)
+    assert config.members[0].name == name
+
+
+def test_folders_of_one_name_need_names() -> None:
+    assert errors({"CONFIG_API_SERVER": [{"weight": "a/ada"}, {"weight": "b/ada"}]}) == [
+        "CONFIG_API_SERVER[1].name: 'ada' is taken; every member needs its own"
+    ]
+
+
+def test_a_chat_template_is_found_like_a_folder(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "chat.jinja").write_text("")
+    given = {"CONFIG_API_SERVER": [member("ada", chat_template="chat.jinja")]}
+    config = parse_config(given, "c.yaml", tmp_path)
+    assert config.members[0].chat_template == str(tmp_path / "chat.jinja")
+    monkeypatch.chdir(tmp_path)
+    assert parse(given).members[0].chat_template == str(tmp_path / "chat.jinja")
+    missing = one(chat_template="none.jinja")
+    [line] = errors(missing)
+    assert line.startswith("CONFIG_API_SERVER[0] (ada).chat_template: 'none.jinja': there is no ")
 
 
 # The file

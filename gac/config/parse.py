@@ -29,6 +29,7 @@ from gac.config.sections import (
 from gac.errors import ConfigError
 
 _MEMBERS = "CONFIG_API_SERVER"
+_INSTEAD_OF_GGUF = "give the folder of the model's safetensors, with its config.json"
 _HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"
 
 
@@ -88,12 +89,17 @@ def describe(config: Config) -> str:
 
 
 def resolve_path(weight: str, config_dir: Path) -> str:
-    """An existing folder (next to the config file, else from here), absolute; else a hub name."""
+    """An existing folder (next to the config file, else from here), absolute; else a hub name.
+
+    Raises: ConfigError.
+    """
     if weight.startswith("["):
         what = "the example's placeholder; must be the model's folder or its hub name, such as"
         raise ConfigError(f"{show(weight)} is {what} openchat/openchat-3.5-0106")
     path = os.path.expanduser(weight)
     for candidate in (os.path.join(config_dir, path), path):
+        if is_gguf(candidate):
+            raise ConfigError(f"{show(weight)}: GGUF is not supported yet; {_INSTEAD_OF_GGUF}")
         if os.path.isdir(candidate):
             return os.path.abspath(candidate)
         if os.path.isfile(candidate):
@@ -102,6 +108,27 @@ def resolve_path(weight: str, config_dir: Path) -> str:
         return weight
     what = f"there is no such folder (looked from {config_dir} and {os.getcwd()})"
     raise ConfigError(f"{show(weight)}: {what}, and it is not a hub name either")
+
+
+def is_gguf(path: str) -> bool:
+    """Whether a path names a GGUF file, or a folder that holds a model as GGUF only."""
+    if not os.path.isdir(path):
+        return path.lower().endswith(".gguf")
+    names = os.listdir(path)
+    return "config.json" not in names and any(name.lower().endswith(".gguf") for name in names)
+
+
+def resolve_file(name: str, config_dir: Path) -> str:
+    """An existing file (next to the config file, else from here), absolute.
+
+    Raises: ConfigError.
+    """
+    path = os.path.expanduser(name)
+    for candidate in (os.path.join(config_dir, path), path):
+        if os.path.isfile(candidate):
+            return os.path.abspath(candidate)
+    looked = f"(looked from {config_dir} and {os.getcwd()})"
+    raise ConfigError(f"{show(name)}: there is no such file {looked}")
 
 
 def _read_members(items: object, folder: Path, problems: list[str]) -> list[MemberConfig]:
@@ -114,7 +141,8 @@ def _read_members(items: object, folder: Path, problems: list[str]) -> list[Memb
         where = f"{_MEMBERS}[{index}]{label}"
         member = attempt(problems, _read_member, item, where, folder)
         if member and any(member.name == other.name for other in members):
-            problems.append(f"{where}.name: {show(name)} is taken; every member needs its own")
+            taken = f"{show(member.name)} is taken; every member needs its own"
+            problems.append(f"{where}.name: {taken}")
         elif member:
             members.append(member)
     gates = [show(member.name) for member in members if member.priority == "primary"]
@@ -124,11 +152,27 @@ def _read_members(items: object, folder: Path, problems: list[str]) -> list[Memb
 
 
 def _read_member(item: object, where: str, folder: Path) -> MemberConfig:
-    member = read_section(MemberConfig, item, where)
+    member = read_section(MemberConfig, _named(item, folder), where)
+    changes: dict[str, str] = {}
     try:
-        return member.model_copy(update={"path": resolve_path(member.path, folder)})
+        key = "weight"
+        changes["path"] = resolve_path(member.path, folder)
+        if member.chat_template:
+            key = "chat_template"
+            changes[key] = resolve_file(member.chat_template, folder)
     except ConfigError as error:
-        raise ConfigError(f"{where}.weight: {error.message}") from error
+        raise ConfigError(f"{where}.{key}: {error.message}") from error
+    return member.model_copy(update=changes)
+
+
+def _named(item: object, folder: Path) -> object:
+    """A member with its name: if none is given, its folder's, or the last part of its hub name."""
+    if not isinstance(item, dict) or "name" in item:
+        return item
+    weight = item.get("weight")
+    weight = weight if isinstance(weight, str) else "member"  # whose own error is told instead
+    path = os.path.abspath(os.path.join(folder, os.path.expanduser(weight)))
+    return {**item, "name": os.path.basename(path)}
 
 
 def _read_engine(value: object, members: Sequence[MemberConfig]) -> EngineConfig:

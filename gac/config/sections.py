@@ -70,6 +70,8 @@ class MemberConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     revision: OptionalText = None
     trust_remote_code: Flag = False
+    chat_template: Annotated[str | None, Field(min_length=1, description="a Jinja file")] = None
+    """Replaces the model's own, or makes up for its lack."""
     max_model_len: OptionalCount = None
     num_threads: OptionalCount = None
 

@@ -94,7 +94,11 @@ def load_tokenizers(config: Config) -> dict[str, MemberTokenizer]:
     """Every member's tokenizer, checked; raises MemberError or VocabularyError."""
     return {
         member.name: load_member_tokenizer(
-            member.name, member.path, member.revision, member.trust_remote_code
+            member.name,
+            member.path,
+            member.revision,
+            member.trust_remote_code,
+            member.chat_template,
         )
         for member in config.members
     }
