@@ -1,4 +1,4 @@
-"""Where two winners are the beginning of one another, the anchor member's stands."""
+"""The prefix-conflict guard: of two winners, one a prefix of the other, it keeps the anchor's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ GREEDY = Sampling()
 
 
 def leader(rows: Sequence[Row], weights: Mapping[str, float], wanted: str | None) -> str | None:
-    """The member called `wanted` if it gave a row; without a wish, the one of the highest weight.
+    """The member called `wanted` if it gave a row; for None, the one of the highest weight.
 
     Of equal weights the first name leads, so that the order of the configuration changes nothing.
     """
@@ -24,11 +24,11 @@ def leader(rows: Sequence[Row], weights: Mapping[str, float], wanted: str | None
 
 @dataclass(frozen=True, slots=True)
 class ConflictGuard:
-    """The prefix-conflict guard: `Inc` and `Incorrect` are one wish, cut differently.
+    """Treats `Inc` and `Incorrect` as one choice that was tokenised differently.
 
     `tokens` are the union's, by id; without an `anchor` it is the member of the highest weight.
-    An anchor that gives no row guards nothing, and END conflicts with no token.  Greedy only.
-    Source: CoRE (arXiv 2510.13855), the authors' code; "GaC", "UniTE" there are used with it, too.
+    If the anchor gives no row, nothing is changed.  END conflicts with no token.  Greedy only.
+    Source: the code of CoRE (arXiv 2510.13855), which also uses it with GaC and UniTE.
     """
 
     anchor: str | None
@@ -36,7 +36,7 @@ class ConflictGuard:
     order: TokenOrder
 
     def keep(self, rows: Sequence[Row], weights: Mapping[str, float], token: int) -> int | None:
-        """The ensemble's token or the anchor's own; None where its entries do not prove it."""
+        """The ensemble's token or the anchor's; None if the anchor's entries do not tell which."""
         anchor = leader(rows, weights, self.anchor)
         own = next((row for row in rows if row.member == anchor), None)
         if own is None:

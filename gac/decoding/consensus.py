@@ -1,7 +1,7 @@
 """Aggregations that seek consensus: the geometric mean, and the least probability.
 
-Both grow with every member's probability and lie nowhere above the arithmetic mean, so bounds of
-entries that are not listed give bounds of theirs.
+Both increase with every member's probability and never exceed the arithmetic mean.  So from bounds
+of the entries that are not listed follow bounds of the result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,8 @@ Joining = Callable[[Sequence[Floats], Sequence[float]], Floats]
 def geometric(rows: Sequence[Row], weights: Mapping[str, float]) -> Vote:
     """The product of the members' probabilities, each to the power of its weight; not normalised.
 
-    What one member gives probability 0 has none.  Where that leaves nothing, the arithmetic mean.
+    A token that one member gives probability 0 has value 0.  If all have, the arithmetic mean is
+    used.
     Source: SAFE (arXiv 2510.15346) section 3.3, which uses it where the mean is smooth; "product"
     among the f-ensembles of arXiv 2603.05432.
     """
@@ -35,7 +36,7 @@ def geometric(rows: Sequence[Row], weights: Mapping[str, float]) -> Vote:
 def minimum(rows: Sequence[Row], weights: Mapping[str, float]) -> Vote:
     """The least of the members' probabilities, whatever their weights; not normalised.
 
-    Where that leaves nothing, the arithmetic mean.  Source: arXiv 2603.05432, "min".
+    If all are 0, the arithmetic mean is used.  Source: arXiv 2603.05432, "min".
     """
     return _joint(rows, weights, lambda values, shares: np.minimum.reduce(list(values)))
 

@@ -31,7 +31,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a member thinks of its own token at some place: its favourite?  How probable?"""
+    """A member's own token at some place: whether it is its favourite, and how probable it is."""
 
     agrees: bool
     probability: float
@@ -56,7 +56,7 @@ Explain = Callable[[Rows, Pick], Note]
 
 
 def together(rows: Rows, pick: Pick, why: Why = Why.ALL_ASKED) -> Note:
-    """All these rows decided; where it is but one, nobody else could."""
+    """The note of a token that all these rows decided; a single row decided alone."""
     if len(rows) > 1:
         return Note(Outcome.ENSEMBLED, why, rows)
     return Note(Outcome.ALONE, Why.ONLY_ONE if why is Why.ALL_ASKED else why, rows)
@@ -106,10 +106,10 @@ Judge = Callable[[Row, int], Verdict | None]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a draft looks to other members, who tokenise it together with the end of the text.
+    """Other members' verdicts on a draft, which they tokenise together with the end of the text.
 
-    Answered by `Scored`.  A member is asked wherever a token of its own starts with a drafted one;
-    END, which only the last token may be, is everybody's own token behind the text.
+    Answered by `Scored`.  A member judges each place where a token of its own starts with a drafted
+    one.  END, which only the last token may be, is every member's own token at the end of the text.
     """
 
     members: tuple[str, ...]
@@ -119,11 +119,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Verdicts on the first `num_tokens` tokens of a draft: there is no room for more in contexts.
+    """Verdicts on the first `num_tokens` tokens of a draft, as many as fit into all contexts.
 
     `verdicts[member]` has one for every token, None where the member's tokens do not start with it.
     It ends with the first token that the member cannot spell: from there on it abstains.
-    The first `num_final` tokens look like this to everybody, whatever may follow the draft.
+    The first `num_final` tokens are tokenised so by every member, whatever may follow the draft.
     """
 
     num_tokens: int

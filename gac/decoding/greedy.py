@@ -11,7 +11,7 @@ from gac.core import Row
 from gac.decoding.combine import TIE, share_out
 
 _FEW, _MOST = 8, 256
-"""So many entries of each row mostly are proof enough; longer rows are arrays' work."""
+"""So many entries of each row decide mostly; rows with more than the second are left to numpy."""
 _SLACK = 1.0 + 1e-12
 """What adding in another order may be off by."""
 
@@ -22,9 +22,9 @@ Votes = Mapping[str, Mapping[int, float]]
 def clear_winner(
     rows: Sequence[Row], weights: Mapping[str, float]
 ) -> tuple[int, tuple[str, ...]] | None:
-    """The union id with the largest mean, and its owners, where the rows' entries prove both.
+    """The union id with the largest mean, and its owners, where the rows' entries decide both.
 
-    None where they do not, as in a tie, and where rows are long: `combine` then goes to the end.
+    None where they do not, as in a tie, and where rows are long: `combine` is used then.
     """
     longest = max(row.entries.ids.size for row in rows)
     if longest > _MOST:

@@ -1,4 +1,4 @@
-"""One member a token, drawn by weight: as good as averaging, for the price of one."""
+"""One member per token, drawn by weight: tokens are distributed as if rows had been averaged."""
 
 import hashlib
 import math
@@ -26,9 +26,9 @@ _DRAWN = partial(together, why=Why.DRAWN)
 
 @dataclass(frozen=True, slots=True)
 class MemberDraw:
-    """Draws members without putting them back, by weight; a pure function of the position.
+    """Draws members by weight without replacement; a pure function of the position.
 
-    By Gumbel-max, so that whoever is left when some abstain is drawn by weight among those left.
+    By Gumbel-max: if some abstain, the next is drawn by weight among those that are left.
     """
 
     members: tuple[str, ...]
@@ -54,9 +54,9 @@ class MemberDraw:
 def mixture(draw: MemberDraw, decide: Decide) -> Strategy:
     """Draw a member, ask it alone, sample from its row: P(x) = the sum of w_i p_i(x).
 
-    If it abstains another is drawn.  Whoever was not asked for long catches up when it is.
-    Source: ME (arXiv 2605.00419): the same distribution as averaging and then sampling, where the
-    sampling cuts and heats nothing.
+    If it abstains, another is drawn.  A member that was not asked for some tokens computes
+    them when it is asked next.  Source: ME (arXiv 2605.00419): the same distribution as averaging
+    and then sampling, at temperature 1 and without top-k, top-p or min-p.
     """
     for position in count():
         rows: Rows = ()

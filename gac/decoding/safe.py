@@ -1,23 +1,26 @@
 """One member drafts, the others verify; all decide only where it is safe and they disagree.
 
-Source: SAFE (arXiv 2510.15346).  Here is what differs from its text and its authors' code:
+With identical tokenizers, greedy decoding and no sharpening, the text is that of every step if the
+engine's rule is `append`, or if all members' ids are the canonical ones of the text (in float32).
+Source: SAFE (arXiv 2510.15346).  Differences from the paper and from its authors' code:
 
-- The last tokens of a draft are held back and seen again with what follows them.  The paper tests
-  them as they are; but where the text breaks off, boundaries show that will be none (Inc|orr is
-  split, Incorrect is not), and tokens that will become longer.  What is held back was drafted
-  anyway, and is drafted but once, so this costs no pass.  To leave such tokens untested instead
-  would let through what every-step would not have written.
-- The ensemble's rows follow the ids that each member has for the text so far, not those of the
-  verified draft in which they stand; nearly always these are the same, and nothing is computed.
-- A draft is as long as its text's own history suggests, the paper's is always 5 tokens.
-- END is one symbol, and everybody's own token behind the text; the code compares strings.
-- In samples, drafts are picked with the noise of their place, and where the tests ask for it the
-  ensemble picks with the same noise.  The paper (appendix H) accepts a draft with probability
-  min(1, P_ens / P_draft) and leaves open what replaces it; either way tokens are distributed as the
-  ensemble has them where it is asked at all events.  This one wraps any aggregation, needs no
-  second draw, and is every-step's very text where no token is let through.
-- The consensus test is the text's: the mean over any number of members, against a cut.  The code
-  compares the sum of two probabilities with 1.
+- The last tokens of a draft are held back and tested together with the tokens that follow them.
+  The paper tests them at once; but at the end of an unfinished text a tokenizer may put a boundary
+  that disappears later (Inc|orr is split, Incorrect is not), or a token that becomes longer.
+  Tokens that are held back are not drafted again, so this costs no forward pass.  Accepting them
+  untested would let tokens through that the ensemble would not have chosen.
+- The ensemble's distributions are computed from each member's ids of the committed text, not from
+  its ids of text and draft.  Nearly always these are the same, and nothing is computed again.
+- The length of a draft depends on how many drafts of this text were rejected; the paper drafts 5.
+- END is one symbol, and every verifier's own token at the end of the text; the code compares
+  strings.
+- When sampling, a drafted token and the ensemble's token at the same position are drawn with the
+  same noise.  The paper (appendix H) accepts a drafted token with probability
+  min(1, P_ens / P_draft) and does not say what replaces a rejected one.  Here any aggregation can
+  be used, there is no second draw, and a token that the ensemble decides is sampled from the
+  ensemble's distribution.  A drafted token that is accepted is a sample of the drafter's.
+- The consensus test is the paper's: the mean over any number of members is compared with a
+  threshold.  The code compares the sum of two probabilities with 1.
 - A verifier of weight 0 is not asked, unless all members that have a weight abstain.
 """
 
@@ -47,7 +50,7 @@ from gac.decoding.support import TokenOrder
 from gac.trace import Outcome, Why
 
 LOOK_AHEAD = 4
-"""Tokens behind one that show how it is tokenised, where no word ends: as in Chinese."""
+"""Where no word ends, as in Chinese, so many further tokens are taken to settle a tokenisation."""
 SHORTEST_DRAFT = 3
 SHORTEST_AT = 0.65
 """The share of drafts not fully accepted at which the shortest costs least per token."""
@@ -62,15 +65,15 @@ def safe(
 ) -> Strategy:
     """Generate, verify, ensemble.  Source: SAFE section 3, algorithm 1.
 
-    `decide` picks what the drafter writes by itself, and what all write together.  What is drafted
-    behind a token that all decide is dropped.
+    `decide` picks the drafter's tokens from its own row, and the ensemble's from all rows.  Drafted
+    tokens after one that the ensemble decides are dropped.
     """
     members, panel = (drafter, *verifiers), doubt.with_say(verifiers)
     first = _FirstToken(doubt, decide)
     yield Commit((yield Query(members)), first.decide, first.explain)
     length, num_held = DraftLength(max_tokens), 0
     while True:
-        wanted = num_held + length.now  # what is held is there already, and not drafted again
+        wanted = num_held + length.now  # tokens held back are not drafted again
         drafted = yield Draft(drafter, wanted, decide)
         scored = yield Score(panel, drafted.tokens, doubt.judge)
         if doubt.lacks_weight(scored):
@@ -105,10 +108,10 @@ def _taken(pick: Pick) -> Decide:
 
 @dataclass(frozen=True, slots=True)
 class _FirstToken:
-    """The tests where there is no draft: everybody's own token is the one the drafter would write.
+    """The tests for the first token, which is not drafted; the drafter's favourite is tested.
 
-    Nobody writes ahead of the first token (it is waited for, all have to read the prompt, and a
-    dummy space is mapped there), so it is tested by the rows of all members.
+    All members prefill the prompt before it, and a dummy space may be mapped there, so that their
+    rows are there already.
     """
 
     doubt: "Doubt"
@@ -172,7 +175,7 @@ class Doubt:
         return tuple(name for name in there if name != self.drafter and shares[name] > 0.0)
 
     def lacks_weight(self, scored: Scored) -> bool:
-        """Whether somewhere in a draft all members with a weight abstain: then the others judge."""
+        """Whether all members with a weight abstain at some place of a draft."""
         return not self.weights[self.drafter] and not all(map(scored.at, range(scored.num_tokens)))
 
     def first(self, drafted: Drafted, scored: Scored, stop: int) -> int:
@@ -187,9 +190,9 @@ class Doubt:
         return self.why(row, pick, verdicts) is Why.NO_CONSENSUS
 
     def why(self, row: Row, pick: Pick, verdicts: Mapping[str, Verdict | None]) -> Why:
-        """The first test that a drafted token passes; NO_CONSENSUS: it needs the ensemble.
+        """The first test by which a drafted token is accepted; NO_CONSENSUS if there is none.
 
-        Not where a verifier's tokens do not meet the drafter's: what is in front is OOV-like to it.
+        NOT_ALIGNED: no token of some verifier starts here, so the text in front is OOV-like to it.
         """
         asked = self.with_say(verdicts)
         known = {name: given for name in asked if (given := verdicts[name]) is not None}
@@ -209,7 +212,7 @@ class Doubt:
         return Why.CONSENSUS if mean > self.consensus else Why.NO_CONSENSUS
 
     def noted(self, drafted: Drafted, scored: Scored, place: int) -> Explain:
-        """What was said of one drafted token."""
+        """Explains the token committed at one place of a draft."""
         row, would = drafted.rows[place], drafted.picks[place]
         return lambda rows, pick: self.note(rows, pick, row, would, scored.at(place))
 
@@ -221,7 +224,7 @@ class Doubt:
         would: Pick,
         verdicts: Mapping[str, Verdict | None],
     ) -> Note:
-        """How the pick came about where `would` was drafted from `row`."""
+        """How the pick came about if `would` was the token drafted from `row`."""
         why = self.why(row, would, verdicts)
         if why is not Why.NO_CONSENSUS:
             return Note(Outcome.DRAFTED, why, (row,), None, verdicts)
@@ -247,9 +250,9 @@ class Doubt:
 
 
 class DraftLength:
-    """How many tokens are drafted at a time: fewer where many drafts are not accepted to the end.
+    """How many tokens are drafted at a time: fewer where many drafts were rejected.
 
-    It depends on nothing but the text's own history, as what is drafted decides what verifiers see.
+    It depends on this text only, as the length decides what verifiers see.
     """
 
     def __init__(self, most: int) -> None:

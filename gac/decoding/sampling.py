@@ -18,9 +18,9 @@ _BELOW_ONE = 1.0 - 2.0**-53
 
 
 def pick_token(mean: Mean, sampling: Sampling, position: int, order: TokenOrder) -> int | None:
-    """The union id picked from a distribution, or None where its entries do not prove it.
+    """The union id picked from a distribution, or None where its entries leave it open.
 
-    A pick from some of the entries is the pick from all of them, or is not made.
+    If it is not None, it is what would be picked from all entries.
     """
     if sampling.temperature == 0.0:
         return _most_probable(mean, order)

@@ -1,4 +1,4 @@
-"""Sharper picks where the members together are unsure: mass that is spread over parts of a word."""
+"""Sharper distributions where the ensemble is unsure: mass is spread over parts of a word."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ SMOOTH_BELOW = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sharpened:
-    """An aggregation, but where no token has half of the members' mean another: `sharper`.
+    """An aggregation that is replaced by `sharper` where no token has a mean probability of 0.5.
 
     Source: SAFE (arXiv 2510.15346) section 3.3.
     """
@@ -41,11 +41,12 @@ def prefix_merge(
     above: float,
     order: TokenOrder,
 ) -> Vote | None:
-    """What `aggregate` gives, and to every token above a probability all that start with it.
+    """The result of `aggregate`, with the probability of tokens added to that of their prefixes.
 
-    Only the drafter's tokens gain, and by what the others had before.  END gains nothing, though
-    its bytes begin everything.  The authors' code sees only the ten likeliest tokens of each
-    member, and lets the lone space gain nothing; here, as in the text, all count.
+    Only tokens of a value above `above` that the drafter gives a probability gain, by the values
+    before any gain.  END, whose empty byte string is a prefix of all, gains nothing.  The authors'
+    code uses the ten most probable tokens of each member and excludes the single space; here, as in
+    the paper, all tokens count.
     """
     vote = aggregate(rows, weights)
     if vote is None or not vote.mean.is_complete:

@@ -1,7 +1,7 @@
 """The tokens that temperature, top-k, top-p and min-p leave to be drawn from.
 
-All three cuts keep the n most probable tokens, for an n of their own; so the support is proved by
-showing what the smallest n is, and that those tokens' values are known.
+Each of the three cuts keeps the n most probable tokens, with an n of its own.  So the support is
+known as soon as the smallest n is, and the values of those tokens.
 """
 
 import math
@@ -60,7 +60,7 @@ def has_cut(sampling: Sampling) -> bool:
 def support_of(
     mean: Mean, sampling: Sampling, order: TokenOrder
 ) -> tuple[NDArray[np.int32], Floats] | None:
-    """The ids that may be drawn and their logits, unnormalised; None where that is not proved."""
+    """The ids that may be drawn and their unnormalised logits; None if entries leave it open."""
     known = _proved(mean, max(sampling.temperature, 1e-300))  # smaller ones overflow
     if known is None:
         return None

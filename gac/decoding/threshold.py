@@ -1,4 +1,4 @@
-"""A gate member decides alone while it is sure."""
+"""A gate member decides alone where its confidence is above a threshold."""
 
 from functools import partial
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Only what some member has among its best tokens is weighed."""
+"""UniTE: the mean over the members' most probable tokens, and no others."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,10 +19,10 @@ def unite(
 ) -> Vote | None:
     """The weighted mean over the union of each member's `top_k` most probable tokens.
 
-    Source: UniTE (arXiv 2410.03777) section 3.2, on whole tokens' true probabilities: where the
-    paper gives a token that a member lacks the logit of its first piece, and applies a softmax to
-    the candidates alone, its probability here is 0, and others keep theirs of the full softmax.
-    None where a row does not list its best tokens, or a candidate of another's.
+    Source: UniTE (arXiv 2410.03777) section 3.2.  Two differences: a token that a member's
+    vocabulary lacks has probability 0 there (the paper uses the logit of its first piece), and
+    probabilities are those of the full softmax (the paper applies one to the candidates alone).
+    None where a row does not list its best tokens, or a candidate of another member.
     """
     best = [_best(row.entries, order, top_k) for row in rows]
     found = [ids for ids in best if ids is not None]
@@ -39,7 +39,7 @@ def unite(
 
 
 def _best(entries: Entries, order: TokenOrder, top_k: int) -> NDArray[np.int32] | None:
-    """The ids of the most probable tokens, ties at the last place by bytes; None if not proved."""
+    """The ids of the most probable tokens, ties at the last place by bytes; None if unsure."""
     sure = np.flatnonzero(entries.probs > entries.bound)
     if sure.size < top_k and not entries.is_complete:
         return None

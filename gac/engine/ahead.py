@@ -1,7 +1,8 @@
-"""How members get ahead of a text: one goes on by itself, or drafts for the others to score.
+"""Speculative decoding: a member generates ahead by itself, or drafts for the others to score.
 
-It only moves work in time.  What was written ahead is committed token by token as the strategy
-decides, and what no longer fits the text is dropped.
+Drafted tokens are committed one by one as the strategy decides, and dropped from the first that
+differs on.  So the text is the same as without, but for the rounding of passes of other shapes
+(float32; ties within 1e-4 are counted and printed by the equality tests).
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from gac.engine.speculation import Drafts
 from gac.vocabulary.alignment import ScoredIds, scored_ids
 
 RUN_AHEAD = 8
-"""Tokens that a member may write by itself before it answers: a stop or an abort wastes so many."""
+"""Tokens that a member may generate by itself before it answers; a stop or abort wastes as many."""
 
 
 class Ahead:
@@ -51,7 +52,7 @@ class Ahead:
     def begin(self, query: Query, num_tokens: int, endless: bool) -> None:
         """A query opens: where all members are asked and the draft is used up, begin another.
 
-        Never at the first token, which somebody waits for.
+        Never at the first token: it would delay it.
         """
         if self._drafts is None:
             return

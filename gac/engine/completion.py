@@ -1,4 +1,4 @@
-"""Rows that list too little to decide, and what their members are asked for then."""
+"""Rows that list too few entries to pick a token, and what their members are asked for then."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from gac.core import Row
 from gac.decoding.flow import Commit
 
 MOST_ENTRIES = 1024
-"""To list more, as of a row that is complete already, costs more than to send all."""
+"""For more than so many, all entries are asked for: a list of ids would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Steps that look beyond the text: a member's draft, and how others see it.
+"""Steps beyond the committed text: a member's draft, and the other members' verdicts on it.
 
-Both are facts about the text and the members.  What is there already is not asked for again, and
-what an eviction or a lost member took away is.
+Rows that are there already are not asked for again; those that were lost by an eviction or with a
+member are.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
 from gac.vocabulary.union import UnionVocabulary
 
 FURTHER_TOKENS = 3
-"""What a drafter writes while its draft is looked at, which takes about a step of the slowest."""
+"""Tokens drafted while a draft is verified, which takes about a step of the slowest member."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sequence is: its request, and what it knows that does not change during a step.
+    """The state of a sequence that does not change during a step.
 
-    `limits` are the most ids it may have at each member; the first `num_endless` tokens from here
-    on must not end it.
+    `limits` are the most ids it may have at each member; none of the next `num_endless` tokens may
+    be END.
     """
 
     request: GenerateRequest
@@ -164,7 +164,7 @@ class _Sheet:
 
 
 class OpenScore:
-    """A draft while others look at it, each in one pass."""
+    """A draft while others verify it, each in one pass."""
 
     def __init__(self, step: Score, place: Place) -> None:
         self._step = step
@@ -190,7 +190,7 @@ class OpenScore:
             for place, token in zip(places, self._step.tokens, strict=False)
         )
         verdicts: list[Verdict | None] = [None] * len(places)
-        if len(places) < self._num_tokens:  # what it cannot spell, it would never write
+        if len(places) < self._num_tokens:  # a token it cannot spell is not its favourite
             verdicts.append(Verdict(agrees=False, probability=0.0))
         waiting = [n for n, place in enumerate(places) if place is not None]
         return _Sheet(known, ahead, own, verdicts, waiting)
@@ -250,10 +250,10 @@ def open_outlook(step: Draft | Score, place: Place) -> Outlook:
 
 
 class Overlap:
-    """Lets a drafter go on from its own draft while others look at it.
+    """Lets a drafter continue its draft while the others verify it.
 
-    What it writes meanwhile is there when it is asked for, if the draft is accepted; else it is
-    dropped, and the drafter was busy for nothing: not again before another draft is accepted.
+    If the draft is accepted, the next tokens are there when they are asked for.  If not, they are
+    dropped, and the drafter does so again only after another draft was accepted.
     """
 
     def __init__(self, metrics: Metrics) -> None:

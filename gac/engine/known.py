@@ -1,7 +1,7 @@
 """One member's side of a sequence: its ids, what it has been told of them, and the rows it gave.
 
-A row is a fact about the ids it follows.  Whether they were told, drafted by the member itself or
-scored on a guess is all the same: it serves when the sequence has come to consist of those ids.
+A row belongs to the ids it follows.  It does not matter whether the member was told them, drafted
+them itself or scored them as a draft: the row is used once the sequence consists of those ids.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from gac.vocabulary.retokenize import MemberContext
 
 
 class Known:
-    """What a member knows of one sequence, next to what it should.
+    """What a member holds of one sequence, beside the ids it should hold.
 
-    The first `context.told` ids it holds are the context's; what it holds beyond is ahead of the
-    text, or was taken back.
+    The first `context.told` ids it holds are the context's.  Those behind them are ahead of the
+    text, or no longer part of it.
     """
 
     def __init__(self, sequence: int, context: MemberContext) -> None:

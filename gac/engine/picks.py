@@ -5,17 +5,17 @@ from gac.decoding.flow import Decide
 
 
 class Picks:
-    """What a drafter's rows were found to decide, so that each is decided once.
+    """The picks made from a drafter's rows, so that each is made once.
 
-    A draft is opened anew for what was held back or written while another was looked at; a pick
-    from all entries of a distribution takes longer than a small model's pass.
+    A draft begins with tokens that were held back, or drafted while the last one was verified.  To
+    pick them again from complete rows would take longer than a small model's forward pass.
     """
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Entries, Pick]] = {}
 
     def pick(self, row: Row, decide: Decide) -> Pick | None:
-        """What `decide` says of this very row; a sequence has but one that decides drafts."""
+        """The pick of `decide`, which is the same for all drafts of a sequence, from this row."""
         entries, pick = self._kept.get(row.position, (None, None))
         if entries is not row.entries:
             pick = decide([row])
@@ -24,5 +24,5 @@ class Picks:
         return pick
 
     def forget(self, num_tokens: int) -> None:
-        """Drop what is committed by now."""
+        """Drop those of tokens that are committed."""
         self._kept = {place: kept for place, kept in self._kept.items() if place >= num_tokens}

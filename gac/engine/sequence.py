@@ -76,9 +76,9 @@ class Sequence:
     # What members are asked
 
     def wants(self, member: str) -> bool:
-        """Whether the open step needs a row of this member that nobody has gone to fetch.
+        """Whether the open step needs a row of this member that was not asked for yet.
 
-        Or the member may write ahead of it.
+        Or the member may draft beyond it.
         """
         if self._step is None or member not in self._known or self._known[member].is_asked:
             return False
@@ -86,14 +86,14 @@ class Sequence:
         return (is_needed and not self._waits_for_draft(member)) or self._overlap.wants(member)
 
     def _outlook(self, member: str) -> Outlook | None:
-        """What the member looks at beyond the text, if it does."""
+        """The draft that the member writes or verifies now, if any."""
         if self._overlap.wants(member):
             return self._overlap.open
         is_asked = isinstance(self._step, Outlook) and member in self._step.members
         return self._step if is_asked and isinstance(self._step, Outlook) else None
 
     def _lacks(self, member: str) -> bool:
-        """Whether the open step cannot go on for want of this member's row."""
+        """Whether the open step waits for this member's row."""
         if self._abstains(member):
             return False
         if isinstance(self._step, Outlook):
@@ -117,7 +117,7 @@ class Sequence:
         return drafter is not None and member != drafter and self._lacks(drafter)
 
     def lags(self, member: str, at_least: int) -> bool:
-        """Whether a member lacks so many ids, though nobody waits for a row of it."""
+        """Whether a member lacks so many ids, though no row of it is waited for."""
         known = self._known.get(member)
         return (
             known is not None
@@ -215,7 +215,7 @@ class Sequence:
         try:
             return self._strategy.send(given)
         except StopIteration as error:
-            raise GacError("the strategy ended before the text did") from error
+            raise GacError("the strategy returned before the text was finished") from error
 
     def _abstains(self, member: str) -> bool:
         return self.contexts[member].abstains
@@ -239,7 +239,7 @@ class Sequence:
         self._ahead.begin(step, self.num_tokens, self._num_endless > 0)
 
     def _settle(self, commit: Commit, tried: Completion | None) -> bool:
-        """Commit what the rows decide, or ask for what they lack; whether the strategy goes on."""
+        """Commit the token picked from the rows, or ask for more entries; whether to go on."""
         self._asked.update(row.member for row in commit.rows)
         started = perf_counter()
         pick = commit.decide(commit.rows)

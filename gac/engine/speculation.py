@@ -1,7 +1,8 @@
 """How many tokens a drafter writes ahead before the others score them all in one pass.
 
-Only time depends on it: every token is still picked from all members' rows.  k is the number for
-which the expected tokens per second are most, by what drafts were accepted and passes took lately.
+Every token is still picked from all members' rows, so the text does not depend on it, but for ties
+that float32 rounds differently.  k is the number with the most expected tokens per second, from the
+recent acceptance rate and durations of passes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is told of a token to those who trace: from its rows and what its strategy notes of them."""
+"""The trace of a token, from the rows it was picked from and its strategy's note."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class Tracer:
         )
 
     def _guarded(self, note: Note, pick: Pick) -> Note:
-        """The note, unless the conflict guard had the last word."""
+        """The note, or another one where the conflict guard replaced the token."""
         rejected = self.decide.overruled(note.rows, pick)
         if rejected is None:
             return note
@@ -74,9 +74,9 @@ class Tracer:
         )
 
     def _agreement(self, rows: Sequence[Row], pick: Pick, note: Note) -> float:
-        """The share of those who gave a row or a verdict whose favourite is the pick.
+        """The share of members that gave a row or a verdict whose favourite is the pick.
 
-        A row says more than a verdict, and it is of the pick; a verdict is of what was drafted.
+        Where a member gave both, its row counts; a verdict is about the drafted token.
         """
         order = self.decide.order
         favours = [_favourite(row, order) == pick.token for row in rows]

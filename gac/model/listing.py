@@ -1,7 +1,7 @@
 """From a runner's logits to the entries that the engine asked for, and a memory of the last ones.
 
-Entries that turn out to be too few are asked for again; their table is still here, so that nothing
-is computed twice.
+If the engine asks for more entries of a row, they are read from the tables that are remembered, and
+nothing is computed twice.
 """
 
 from collections.abc import Iterable, Sequence

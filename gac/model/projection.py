@@ -153,8 +153,8 @@ class Projection:
         if any(endless):
             places = torch.from_numpy(np.flatnonzero(endless)).to(probs.device)
             probs[places[:, None], self._ends] = float("-inf")
-        # Not by `exp`: on a CPU it takes ages over what is too small for float32.  What nearly is
-        # counts as 0, lest it slow the softmax down fivefold (measured).
+        # Not by `exp`: on a CPU it is slow for results below the range of float32.  Denormals
+        # become 0, as they would make the softmax five times as slow (measured).
         torch.set_flush_denormal(True)
         try:
             return probs.softmax(dim=1)

@@ -138,8 +138,8 @@ def test_one_row_alone_is_its_own_distribution() -> None:
     assert drawn == {1, 2, 3, 4}
 
 
-def test_owners_within_a_hundred_thousandth_share() -> None:
-    near = [row("a", 0, 0.5), row("b", 0, 0.5 * (1 - 5e-6)), row("c", 0, 0.5 * (1 - 3e-5))]
+def test_owners_within_a_ten_thousandth_share() -> None:
+    near = [row("a", 0, 0.5), row("b", 0, 0.5 * (1 - 5e-5)), row("c", 0, 0.5 * (1 - 3e-4))]
     assert owners(near, dict.fromkeys("abc", 1 / 3), 1) == ("a", "b")
 
 
