@@ -197,4 +197,4 @@ def test_spaces_do_not_stand_for_the_blanks_of_an_added_token(tmp_path: Path) ->
     member = load_member_tokenizer("m", str(written(tmp_path, changed)))
     ids = member.prompt([{"role": "user", "content": "a<start table>"}], False).ids
     assert token["id"] not in ids
-    assert member.vocabulary.spell(ids) == b" a<start table>"
+    assert member.vocabulary.spell(ids) == b"a<start table>"

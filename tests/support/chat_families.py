@@ -92,10 +92,17 @@ HARMONY = ChatFamily(
     end="<|return|>",
 )
 
+
+def _without_dummy_prefix(definition: str) -> str:
+    changed = json.loads(definition)
+    changed["normalizer"] = changed["normalizer"]["normalizers"][-1]
+    return json.dumps(changed)
+
+
 _GEMMA = ("<eos>", "<start_of_turn>", "<end_of_turn>")
 GEMMA = ChatFamily(
     with_added(
-        unigram_definition(WORDS, _GEMMA),
+        _without_dummy_prefix(unigram_definition(WORDS, _GEMMA)),
         dict.fromkeys(("\n\n", "\n\n\n", "\u2581\u2581", "\u2581" * 3, "<table>"), False),
     ),
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
