@@ -301,7 +301,7 @@ WRONG_TOP_VALUES = [
     (
         {"strategy": {"name": "mixture", "aggregation": "min"}},
         "strategy.aggregation: 'min'",
-        "'arithmetic', as a mixture equals no other aggregation",
+        "'arithmetic', the only aggregation that a mixture can equal",
     ),
     ({"requests": {"may_choose": ["seed"]}}, "requests.may_choose: ['seed']", "a list of strategy"),
     ({"requests": {"strategies": "all"}}, "requests.strategies: 'all'", "a list of every_step"),

@@ -100,7 +100,7 @@ def _aligned(rows: Sequence[Row]) -> tuple[NDArray[np.int32], dict[str, Floats]]
 
 
 class CoreConfig(AggregationConfig):
-    """The weighted mean, with weights by how far members and tokens agree (CoRE).
+    """The weighted mean, with weights by how close members and tokens are to the mean (CoRE).
 
     The gate or drafter, else the member of the highest weight, has at least half of the weight.
     """

@@ -77,7 +77,7 @@ class MixtureConfig(StrategyConfig):
     name: Literal["mixture"] = "mixture"
     aggregation: Annotated[
         ArithmeticConfig,
-        Field(description="'arithmetic', as a mixture equals no other aggregation"),
+        Field(description="'arithmetic', the only aggregation that a mixture can equal"),
     ] = ArithmeticConfig()
 
     def refusal(self, sampling: Sampling) -> tuple[str, str] | None:

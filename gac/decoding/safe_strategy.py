@@ -24,9 +24,9 @@ class SafeConfig(Together):
 
     A draft has up to `max_tokens` tokens, and fewer where drafts are often rejected.  A drafted
     token is accepted where the members' mean probability of their own tokens is above `consensus`,
-    or the drafter's confidence is above `extra_gate`.  Where no token has half of the members' mean
-    probability, `sharpen` gathers what is spread over parts of a word: by the geometric mean, or by
-    a merge of prefixes for tokens above `merge_lambda`.
+    or the drafter's confidence is above `extra_gate`.  Where no token has a mean probability of 0.5
+    or more, `sharpen` uses the geometric mean instead, or adds to each token above `merge_lambda`
+    the probabilities of the tokens that start with it.
     """
 
     name: Literal["safe"] = "safe"

@@ -250,7 +250,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"strategy": "mixture", "temperature": 1, "aggregation": "geometric"},
         "aggregation",
-        "'geometric' is not allowed; must be 'arithmetic', as a mixture equals no other",
+        "'geometric' is not allowed; must be 'arithmetic', the only aggregation that",
     ),
     (
         {"strategy": {"name": "mixture", "aggregation": "min"}, "temperature": 1},
