@@ -66,7 +66,7 @@ def dense_entries(probs: Probs) -> Entries:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A union id picked from members' rows, and who stood behind it."""
+    """A union id picked from members' rows, and the members that own it."""
 
     position: int
     token: int
@@ -88,10 +88,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Leave for a member to go on by itself: to pick a token, take its id, and so on.
+    """Asks a member to draft: pick a token from its own row, append its own id, and so on.
 
     It stops after `max_tokens`, at END, or where its confidence is not above `until`; `position` is
-    that of the first token.  What it writes is a guess, and the engine's to accept or drop.
+    that of the first token.  The engine accepts or drops what it writes.
+    (A strategy's step of this name, in `gac.decoding.flow`, is carried out with such messages.)
     """
 
     max_tokens: int
@@ -147,8 +148,8 @@ class Prompt:
 class GenerateRequest:
     """One text to write: what goes into the engine.
 
-    Those who have a prompt write it.  Without a `strategy`, or without `weights`, the engine's own.
-    With a `trace` every token says how it came about, with so many candidates.
+    The members in `prompts` write it.  Without a `strategy`, or without `weights`, the engine's own
+    apply.  With a `trace` above 0 every token has a trace that lists so many candidates.
     """
 
     request_id: str

@@ -15,8 +15,8 @@ from gac.decoding.support import TokenOrder
 class Decider:
     """Aggregate, then pick: greedy or by one draw from the combined distribution.
 
-    One row alone is its own distribution, whatever the aggregation; members without weight have no
-    say where another has.  `is_dense` says that the aggregation needs all entries of all rows.
+    A single row is used as it is, without the aggregation.  Rows of members with weight 0 are left
+    out if another row's member has a weight.  With `is_dense` the aggregation needs all entries.
     """
 
     weights: Mapping[str, float]
@@ -28,7 +28,7 @@ class Decider:
 
     @property
     def needs_all_entries(self) -> bool:
-        """Whether rows of some entries would never do, so that all are to be asked for at once."""
+        """Whether a pick always needs all entries, so that they are asked for at once."""
         return self.is_dense or needs_all_entries(self.sampling)
 
     def __call__(self, rows: Sequence[Row]) -> Pick | None:
@@ -53,11 +53,11 @@ class Decider:
             token = self.guard.keep(heard, self.weights, token)
         if token is None:
             return None
-        standing = owners(vote.rows, vote.weights, token)
-        return None if standing is None else Pick(position, token, standing)
+        owning = owners(vote.rows, vote.weights, token)
+        return None if owning is None else Pick(position, token, owning)
 
     def _voting(self, rows: Sequence[Row]) -> tuple[list[Row], Aggregate]:
-        """Whose rows count, and how."""
+        """The rows that count, and the aggregation for them."""
         heard = voters(rows, self.weights)
         return heard, self.aggregate if len(heard) > 1 else arithmetic
 

@@ -123,7 +123,8 @@ class Scored:
 
     `verdicts[member]` has one for every token, None where the member's tokens do not start with it.
     It ends with the first token that the member cannot spell: from there on it abstains.
-    The first `num_final` tokens are tokenised so by every member, whatever may follow the draft.
+    What follows the draft does not change how members tokenise its first `num_final` tokens, as
+    long as no token of theirs reaches across the border between two words behind these.
     """
 
     num_tokens: int

@@ -115,25 +115,25 @@ class _FirstToken:
     """
 
     doubt: "Doubt"
-    together: Decide
+    decider: Decide
 
     def decide(self, rows: Rows) -> Pick | None:
         """The drafter's token, or the ensemble's if it is doubted."""
         own = self._own(rows)
         if own is None:
-            return self.together(rows)
-        pick = self.together([own])
+            return self.decider(rows)
+        pick = self.decider([own])
         if pick is None:
             return None
         verdicts = self._verdicts(rows, pick)
         if None in verdicts.values():
             return None
-        return self.together(rows) if self.doubt.asks(own, pick, verdicts) else pick
+        return self.decider(rows) if self.doubt.asks(own, pick, verdicts) else pick
 
     def explain(self, rows: Rows, pick: Pick) -> Note:
-        """Which of both it is, and why."""
+        """Whether the token is the drafter's or the ensemble's, and why."""
         own = self._own(rows)
-        would = None if own is None else self.together([own])
+        would = None if own is None else self.decider([own])
         if own is None or would is None:
             return together(rows, pick)
         verdicts = self._verdicts(rows, would)

@@ -1,7 +1,7 @@
 """One token from the combined distribution: greedy, or one seeded draw.
 
 The draw is by Gumbel-max with noise that is a pure function of (seed, choice, position, bytes of
-the token), so that a seeded request gives the same text alone, in a busy batch and after a restart.
+the token), so that a seeded request gets the same noise alone, in a busy batch and after a restart.
 Ties go by token bytes, END first, never by union id.
 """
 

@@ -36,7 +36,7 @@ class TokenOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Proved:
+class _TopTokens:
     """The most probable tokens, all those above `floor`, with logits relative to the largest.
 
     `others` is the most that exp(logit) of all other tokens may add up to.
@@ -61,7 +61,7 @@ def support_of(
     mean: Mean, sampling: Sampling, order: TokenOrder
 ) -> tuple[NDArray[np.int32], Floats] | None:
     """The ids that may be drawn and their unnormalised logits; None if entries leave it open."""
-    known = _proved(mean, max(sampling.temperature, 1e-300))  # smaller ones overflow
+    known = _top_tokens(mean, max(sampling.temperature, 1e-300))  # smaller ones overflow
     if known is None:
         return None
     size = known.ids.size
@@ -82,11 +82,11 @@ def support_of(
     return known.ids[kept], known.logits[kept]
 
 
-def _proved(mean: Mean, temperature: float) -> _Proved | None:
+def _top_tokens(mean: Mean, temperature: float) -> _TopTokens | None:
     if mean.is_complete:
         at = np.flatnonzero(mean.low > 0.0)
         logits = np.log(mean.low[at]) / temperature
-        return _Proved(mean.ids[at], logits - logits.max(), -math.inf, 0.0)
+        return _TopTokens(mean.ids[at], logits - logits.max(), -math.inf, 0.0)
     exact = mean.low == mean.high
     limit = max(mean.bound, float(mean.high[~exact].max(initial=0.0)))
     at = np.flatnonzero(exact & (mean.low > limit))
@@ -103,10 +103,10 @@ def _proved(mean: Mean, temperature: float) -> _Proved | None:
     else:  # a sum of p ** (1 / T), each p at most the bound
         power = math.log(mean.bound) * (1.0 / temperature - 1.0)
         others += math.exp(min(math.log(mean.rest + _SLACK) + power - top, 700.0))
-    return _Proved(mean.ids[at], logits - top, math.log(limit) / temperature - top, others)
+    return _TopTokens(mean.ids[at], logits - top, math.log(limit) / temperature - top, others)
 
 
-def _num_kept(known: _Proved, best: Floats, sampling: Sampling) -> Count:
+def _num_kept(known: _TopTokens, best: Floats, sampling: Sampling) -> Count:
     """How many tokens all cuts together keep; `best` are the largest logits, descending."""
     kept: list[Count] = [(math.inf, math.inf)]
     if sampling.top_k:
@@ -118,7 +118,7 @@ def _num_kept(known: _Proved, best: Floats, sampling: Sampling) -> Count:
     return min(least for least, _ in kept), min(most for _, most in kept)
 
 
-def _top_p(known: _Proved, best: Floats, sampling: Sampling) -> Count:
+def _top_p(known: _TopTokens, best: Floats, sampling: Sampling) -> Count:
     """The fewest most probable tokens whose share of the mass reaches p, after top-k."""
     masses = np.exp(best)
     if 0 < sampling.top_k <= best.size:
@@ -134,14 +134,14 @@ def _top_p(known: _Proved, best: Floats, sampling: Sampling) -> Count:
     return least, math.inf if most > best.size else most
 
 
-def _min_p(known: _Proved, p: float) -> Count:
+def _min_p(known: _TopTokens, p: float) -> Count:
     """The tokens at least p times as probable as the most probable one."""
     cut = math.log(p)
     count = float(np.count_nonzero(known.logits >= cut))
     return (count, count) if cut > known.floor else (count, math.inf)
 
 
-def _descending(known: _Proved, order: TokenOrder, at_least: int) -> Places:
+def _descending(known: _TopTokens, order: TokenOrder, at_least: int) -> Places:
     """Places of the most probable tokens, `at_least` of them, best first, ties by bytes."""
     logits = known.logits
     smallest = np.partition(logits, -at_least)[-at_least]

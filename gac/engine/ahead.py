@@ -35,7 +35,7 @@ class Ahead:
 
     @property
     def drafter(self) -> str | None:
-        """Who writes ahead of the open query for the others to score, if anybody does."""
+        """The member that drafts tokens after the open query, for the others to score, if any."""
         if self._drafts is None or self._num_drafts == 0:
             return None
         return self._drafts.shared.drafter
@@ -46,7 +46,7 @@ class Ahead:
         return max(RUN_AHEAD, 2 * self._drafts.shared.max_tokens if self._drafts else 0)
 
     def leave_to_the_strategy(self) -> None:
-        """Draft no more, as the strategy has a draft made where it wants one."""
+        """Draft no more: the strategy asks for drafts by itself, as SAFE does."""
         self._drafts, self._num_drafts = None, 0
 
     def begin(self, query: Query, num_tokens: int, endless: bool) -> None:
@@ -64,7 +64,7 @@ class Ahead:
             self._num_drafts = self._drafts.choose(self._room(drafter, num_tokens))
 
     def draft(self, member: str, query: Query, num_tokens: int) -> Draft | None:
-        """Leave for a member to go on by itself, if it has any."""
+        """How a member may draft tokens after the row it is asked for; None if it may not."""
         until, count = query.until, RUN_AHEAD
         if member == self.drafter:
             until, count = 0.0, self._num_drafts

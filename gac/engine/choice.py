@@ -40,10 +40,10 @@ class Choice:
 
 
 def choose(config: Config, wishes: Wishes, sampling: Sampling) -> Choice:
-    """The choice that the wishes and the configuration come to.
+    """The members, strategy and weights of a request: what it asks for, else the configuration's.
 
-    Raises: RequestError naming the field that asks for what there is not, for what this server does
-    not leave to requests, or for what contradicts another field.
+    Raises: RequestError naming a field whose value is unknown, which requests may not choose here,
+    or which contradicts another field.
     """
     for field in _chosen(wishes):
         if field not in config.requests.may_choose:
@@ -51,10 +51,10 @@ def choose(config: Config, wishes: Wishes, sampling: Sampling) -> Choice:
     members = _members(config.members, wishes.members)
     names = tuple(member.name for member in members)
     strategy = _strategy(config, wishes, members)
-    _check_named(strategy, names, wishes)
+    _check_roles(strategy, names, wishes)
     weights = None if wishes.weights is None else _weights(wishes.weights, config.members, names)
     if len(names) > 1:
-        _check_say(strategy, weights)
+        _check_role_weights(strategy, weights)
     _check_sampling(strategy, sampling)
     return Choice(names, strategy, weights)
 
@@ -92,7 +92,7 @@ def _strategy(config: Config, wishes: Wishes, members: Sequence[MemberConfig]) -
     strategy = config.strategy
     try:
         if wishes.strategy is not None:
-            _check_once(wishes)
+            _check_given_once(wishes)
             default = config.threshold if wishes.threshold is None else wishes.threshold
             strategy = parse_strategy(wishes.strategy, members, default)
             _check_allowed(config, strategy)
@@ -122,8 +122,8 @@ def _aggregated(
     return strategy.model_copy(update={"aggregation": aggregation})
 
 
-def _check_once(wishes: Wishes) -> None:
-    """A parameter stands in the strategy or beside it."""
+def _check_given_once(wishes: Wishes) -> None:
+    """A parameter is given inside the strategy or beside it, not both."""
     inside = wishes.strategy if isinstance(wishes.strategy, Mapping) else {}
     for field in ("threshold", "aggregation"):
         if field in inside and getattr(wishes, field) is not None:
@@ -140,8 +140,8 @@ def _check_allowed(config: Config, strategy: StrategyConfig) -> None:
         raise RequestError(f"strategy: {what}", param="strategy")
 
 
-def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes) -> None:
-    """A strategy of the server's own may need a member that the request leaves out."""
+def _check_roles(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes) -> None:
+    """The members of the request must include those that the strategy names."""
     for role, name in strategy.roles.items():
         if name not in names:
             whose = "this server's strategy" if wishes.strategy is None else "the strategy"
@@ -149,8 +149,8 @@ def _check_named(strategy: StrategyConfig, names: Sequence[str], wishes: Wishes)
             raise RequestError(f"members: {what}", param="members")
 
 
-def _check_say(strategy: StrategyConfig, weights: Mapping[str, float] | None) -> None:
-    """Who is to decide, or to be kept to, must have a say."""
+def _check_role_weights(strategy: StrategyConfig, weights: Mapping[str, float] | None) -> None:
+    """A member with a role, such as an anchor, needs a weight above 0; gate and drafter do not."""
     for role, name in strategy.roles.items():
         leads = role == strategy.leading_parameter()
         if not leads and weights is not None and weights[name] == 0.0:

@@ -13,7 +13,7 @@ from gac.errors import RequestError
 
 MOST_TRACED = 20
 MOST_STOP_STRINGS = 64
-"""Each is looked for after every token, on the thread that serves everybody."""
+"""Each is searched for after every token, on the engine's thread, which all requests share."""
 LONGEST_STOP_STRING = 1024
 """Characters."""
 
@@ -23,7 +23,8 @@ class ClientRequest:
     """What a client asks for; the fields and their defaults are those of `/api/generate`.
 
     An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
-    Without a `seed` one is drawn for each text.  `trace`: so many candidates for each token.
+    Without a `seed` one is drawn for each text.  `trace` is the number of candidates that the trace
+    lists for each token; 0 is no trace.
     """
 
     messages_list: Sequence[Conversation | str]
@@ -47,7 +48,7 @@ class ClientRequest:
 
     @property
     def wishes(self) -> Wishes:
-        """What is asked for of who writes, and how."""
+        """The fields that choose members, weights, strategy and aggregation."""
         return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
 
     def sampling(self) -> Sampling:
@@ -77,7 +78,7 @@ _ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 
 def check_values(request: ClientRequest) -> None:
-    """Check every field by itself, and those that hang together.
+    """Check the value of every field, and that `min_new_tokens` fits `max_new_tokens`.
 
     Raises: RequestError naming the first field that is wrong.
     """

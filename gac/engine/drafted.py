@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gac.core import END, Extend, GenerateRequest, Pick, Row
-from gac.core import Draft as Leave
+from gac.core import Draft as DraftOrder
 from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Step, Verdict
 from gac.decoding.sampling import needs_all_entries
 from gac.engine.known import Known
@@ -79,9 +79,9 @@ class OpenDraft:
         return len(self._ahead.ids) + self._room - len(self._picks)
 
     def ask(self, member: str, budget: int) -> Extend:
-        """The message that lets the member go on."""
+        """The message that lets the member continue its draft."""
         ids, done = self._ahead.ids, len(self._picks)
-        leave = Leave(
+        order = DraftOrder(
             self._room - done - 1,
             0.0,
             self._place.request.sampling,
@@ -90,7 +90,7 @@ class OpenDraft:
         num_endless = max(0, self._place.num_endless - done)
         is_again = self._known.row_after(ids, num_endless > 0) is not None
         item = self._known.tell_ahead(
-            ids, budget, (len(ids),), num_endless, self._dense, draft=leave
+            ids, budget, (len(ids),), num_endless, self._dense, draft=order
         )
         if is_again and item.positions:
             self._place.metrics.note_completion(self._dense)
@@ -120,7 +120,7 @@ class OpenDraft:
 
 @dataclass(slots=True)
 class _Sheet:
-    """One member's verdicts on a draft: `own` holds its token for each place, END behind the text.
+    """One member's verdicts on a draft: `own` holds its own token for each drafted one.
 
     `open` are the drafted tokens whose verdict is not there yet.
     """
@@ -149,7 +149,7 @@ class _Sheet:
                 self.dense |= bool((entries.ids == self.own[n]).any())
 
     def num_seen(self, place: Place) -> int:
-        """How many rows are there, and list too little to judge by."""
+        """How many rows are there but list too few entries for a verdict."""
         ids = (self.ahead.ids[: self.ahead.places[n]] for n in self.open)
         return sum(
             self.known.row_after(told, n < place.num_endless) is not None

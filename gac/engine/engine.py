@@ -34,7 +34,7 @@ from gac.members.member import Member, Reply
 logger = logging.getLogger(__name__)
 
 Revive = Callable[["Engine", Member, GacError], None]
-"""Has a lost member started again; the engine is then told `welcome` or `give_up`."""
+"""Has a lost member restarted; then `welcome` or `give_up` of the engine is called."""
 
 
 class Engine:
@@ -90,7 +90,7 @@ class Engine:
         return Stream(buffer, self.abort)
 
     def submit(self, requests: Many[GenerateRequest], sink: Sink) -> None:
-        """What `stream` is made of: events go to `sink` on the engine's thread; raises the same."""
+        """Like `stream`, but events go to `sink`, on the engine's thread; raises the same."""
         take_in = partial(self._inbox.put, partial(self._take_in, requests, sink))
         self._admission.enter(len(requests), take_in)
 
@@ -99,9 +99,9 @@ class Engine:
         self._inbox.put(lambda: self._abort(request_id))
 
     def welcome(self, member: Member) -> None:
-        """The next life of a lost member is there; takes up what waits for it."""
+        """A lost member was restarted; the sequences that wait for it go on."""
         self._inbox.put(lambda: self._roster.come_back(member))
-        self._look_after(member)  # after: a loss that is told before would be taken for the old one
+        self._look_after(member)  # after `come_back`: a loss reported earlier would be ignored
 
     def give_up(self, failure: GacError) -> None:
         """A lost member will not come back."""
@@ -162,7 +162,8 @@ class Engine:
         self._advance_all()
         self._evict_and_admit()
         while any(sequence.can_go_on() for sequence in self._scheduler.running):
-            # Admitted with no member to ask (the gate abstains): no answer would begin a turn.
+            # A sequence was admitted whose step needs no member, as when its gate abstains.  No
+            # answer would start another turn for it.
             self._advance_all()
             self._evict_and_admit()
         self._dispatch()
@@ -279,19 +280,19 @@ class Engine:
         member.when_lost(lambda error: self._inbox.put(lambda: self._lose(member, error)))
 
     def _lose(self, member: Member, error: GacError) -> None:
-        """A member is lost: what it was told is forgotten, what it was asked is asked again."""
+        """A member is lost: its sequences are sent to it again, once it was restarted."""
         if not self._roster.leave(member):
             return
         for sequence in list(self._by_id.values()):
             if sequence.lose_member(member.name) >= self._limits.max_losses:
-                self._fail(sequence, error)  # it may well be what the member dies of
+                self._fail(sequence, error)  # it may be the cause of the losses
         if self._revive is not None and self.broken is None:
             self._revive(self, member, error)
         else:
             self._break(error)
 
     def _break(self, failure: GacError) -> None:
-        """A member is gone for good: nothing that runs can be finished."""
+        """Fail all requests and accept no more: a member is gone for good, or the engine failed."""
         self._admission.break_off(failure)
         for sequence in list(self._by_id.values()):
             if not sequence.finished:

@@ -12,7 +12,7 @@ from gac.vocabulary.retokenize import MemberContext
 
 
 class Known:
-    """What a member holds of one sequence, beside the ids it should hold.
+    """The ids a member should hold of one sequence (`context`), those it holds, and its rows.
 
     The first `context.told` ids it holds are the context's.  Those behind them are ahead of the
     text, or no longer part of it.
@@ -22,7 +22,7 @@ class Known:
         self.context = context
         self._sequence = sequence
         self._ids: list[int] = []
-        self._rows: dict[int, tuple[bool, Entries]] = {}  # by the number of ids before them
+        self._rows: dict[int, tuple[bool, Entries]] = {}  # by the number of ids before
         self._asked: Extend | None = None
 
     @property
@@ -50,8 +50,8 @@ class Known:
         """The distribution after the context's ids, if it is here and they spell the text."""
         if not self.is_level or self.context.abstains:
             return None
-        kind, entries = self._rows.get(self.context.told, (None, None))
-        return entries if kind is endless else None
+        was_endless, entries = self._rows.get(self.context.told, (None, None))
+        return entries if was_endless is endless else None
 
     def ask(
         self,
@@ -62,8 +62,8 @@ class Known:
     ) -> Extend:
         """The message that asks for the row after the context's ids.
 
-        `draft` lets the member go on by itself; `scored` are ids beyond the context's, and after
-        how many of them rows are wanted, too.
+        `draft` lets the member draft tokens after it; `scored` are ids beyond the context's, and
+        after how many of them rows are wanted, too.
         """
         context = self.context
         kept, length = context.told, len(context.ids)
@@ -136,8 +136,8 @@ class Known:
 
     def row_after(self, ids: list[int], endless: bool) -> Entries | None:
         """The distribution after these ids, if it is here."""
-        kind, entries = self._rows.get(len(ids), (None, None))
-        return entries if kind is endless and self._ids[: len(ids)] == ids else None
+        was_endless, entries = self._rows.get(len(ids), (None, None))
+        return entries if was_endless is endless and self._ids[: len(ids)] == ids else None
 
     def _note(self, item: Extend) -> Extend:
         self._ids[item.kept :] = item.tail

@@ -17,7 +17,7 @@ from gac.errors import RequestError
 
 
 def check_limits(config: Config, request: ClientRequest) -> None:
-    """Check what costs nothing to check: the limits of this server.
+    """Check a request against the limits of this server, which is cheap.
 
     Raises: RequestError naming the field.
     """
@@ -39,8 +39,8 @@ def check_limits(config: Config, request: ClientRequest) -> None:
 def prepare(config: Config, started: Started, request: ClientRequest) -> list[GenerateRequest]:
     """One request of the engine for each text, in their order.
 
-    Renders and encodes every prompt, so it belongs on a worker thread.  Does not ask for the
-    server's limits: see `check_limits`.
+    Renders and encodes every prompt, so it belongs on a worker thread.  The limits of the server
+    are checked by `check_limits`, not here.
     Raises: RequestError naming the field that is wrong.
     """
     check_values(request)

@@ -78,14 +78,14 @@ class Scheduler:
         prefilling = [s for s in wanting if s.num_missing(member) > DECODE_IDS]
         batch: Batch = []
         room = max_ids - 1 if prefilling and max_ids > 1 else max_ids
-        left = max_ids - room + _ask(decoding, member, room, batch)
+        left = max_ids - room + _fill(decoding, member, room, batch)
         if decoding or self._others_decode(member, prefilling):
             left = min(left, self._portions[member].prefill_ids)
-        _ask(prefilling, member, left, batch)
+        _fill(prefilling, member, left, batch)
         return batch
 
     def _others_decode(self, member: str, prefilling: Iterable[Sequence]) -> bool:
-        """Whether a sequence with a token may ask this member while it computes these ones' ids.
+        """Whether another sequence that decodes may need this member while it prefills these.
 
         It need not ask now: its step may be waiting for a slower member's row.
         """
@@ -107,8 +107,8 @@ class Scheduler:
         return [(oldest, oldest.catch_up(member, max_ids))]
 
 
-def _ask(sequences: Iterable[Sequence], member: str, max_ids: int, batch: Batch) -> int:
-    """Add sequences to a batch until it has `max_ids` ids more; gives how many are left."""
+def _fill(sequences: Iterable[Sequence], member: str, max_ids: int, batch: Batch) -> int:
+    """Add sequences to a batch until it has `max_ids` more ids; returns how many ids are left."""
     for sequence in sequences:
         if max_ids <= 0:
             break

@@ -25,9 +25,9 @@ class Sequence:
     """The state of one request; written by the engine's thread alone.
 
     Once started, it waits for rows of its open step or for its reader, can go on, or has finished.
-    `limits` are the most ids it may have at each member;
-    `drafts`, where every token is decided by several members, lets one of them write ahead;
-    `dense`: rows of some entries would decide nothing; `tracer`, where somebody wants to know.
+    `limits` are the most ids it may have at each member.  `drafts`, where given, lets one member
+    write ahead of steps that ask all members.  With `dense` all entries of every row are asked for.
+    `tracer` is given if the request asks for a trace.
     """
 
     def __init__(
@@ -76,10 +76,7 @@ class Sequence:
     # What members are asked
 
     def wants(self, member: str) -> bool:
-        """Whether the open step needs a row of this member that was not asked for yet.
-
-        Or the member may draft beyond it.
-        """
+        """Whether to send this member a message: the open step needs it, or it may draft ahead."""
         if self._step is None or member not in self._known or self._known[member].is_asked:
             return False
         is_needed = member in self._step.members and self._lacks(member)
@@ -89,8 +86,9 @@ class Sequence:
         """The draft that the member writes or verifies now, if any."""
         if self._overlap.wants(member):
             return self._overlap.open
-        is_asked = isinstance(self._step, Outlook) and member in self._step.members
-        return self._step if is_asked and isinstance(self._step, Outlook) else None
+        if isinstance(self._step, Outlook) and member in self._step.members:
+            return self._step
+        return None
 
     def _lacks(self, member: str) -> bool:
         """Whether the open step waits for this member's row."""
@@ -136,7 +134,7 @@ class Sequence:
         length = len(self.contexts[member].ids) + 1
         slots = length + min(self._ahead.reach, max(0, self._limits[member] - length))
         outlooks = (one for one in (self._step, self._overlap.open) if isinstance(one, Outlook))
-        return max(slots, *(outlook.num_slots(member) for outlook in outlooks), 0)
+        return max([slots, *(outlook.num_slots(member) for outlook in outlooks)])
 
     def ask(self, member: str, budget: int) -> Extend:
         """The message that brings a member closer to its row, at most `budget` ids at a time.
@@ -163,11 +161,10 @@ class Sequence:
 
     def answer(self, member: str, item: Extend, answer: Answer) -> None:
         """Take in what a member answered: rows, or none where it only caught up."""
-        if not self.finished:
-            self._known[member].answer(item, answer)
-            for outlook in (self._step, self._overlap.open):
-                if isinstance(outlook, Outlook):
-                    outlook.take()
+        self._known[member].answer(item, answer)
+        for outlook in (self._step, self._overlap.open):
+            if isinstance(outlook, Outlook):
+                outlook.take()
 
     def forget_caches(self) -> None:
         """After an eviction: members know nothing of this sequence any more."""
@@ -175,7 +172,7 @@ class Sequence:
             known.forget()
 
     def lose_member(self, member: str) -> int:
-        """After a member was lost, which knows nothing any more: how many were at work on this."""
+        """Forget what a lost member holds; returns how many were lost while they computed this."""
         if member in self._known:
             self._num_losses += self._known[member].is_asked
             self._known[member].forget()
@@ -211,7 +208,7 @@ class Sequence:
             self._handle(self._resume(()))
 
     def _resume(self, given: Rows | Drafted | Scored | None) -> Step:
-        """Send the strategy what it asked for; None starts it.  It goes on until it is closed."""
+        """The strategy's next step; `given` answers its last one, and None starts it."""
         try:
             return self._strategy.send(given)
         except StopIteration as error:

@@ -63,7 +63,7 @@ class Speculation:
         return expected / max((num_tokens + 1) * draft_s + scoring_s, 1e-9)
 
     def note(self, member: str, batch: Sequence[Extend], reply: Reply) -> None:
-        """Learn how long a member's batch took, where it says something of decoding."""
+        """Learn how long a member's pass takes, from a batch that has no prefill in it."""
         passes = 1 + max(
             (len(a.written) for a in reply.answers if isinstance(a, Answer)), default=0
         )

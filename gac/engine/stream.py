@@ -53,12 +53,15 @@ class Buffer:
             self._wake_reader()
 
     def is_full(self) -> bool:
-        """Whether requests are to wait before they write more; called on the engine's thread."""
+        """Whether requests are to wait before they write more; called on the engine's thread.
+
+        If so, the engine is woken as soon as the reader has taken half of the events.
+        """
         if self.events.qsize() < self.limit:
             return False
         self._is_held = True
-        # Again: the reader looks at the mark after it has taken an event, so that one of the two
-        # sees what the other did.
+        # Check again: the reader checks `_is_held` after it has taken an event, so that one of the
+        # two sees what the other did.
         return self.events.qsize() >= self.limit
 
     def next(self) -> Event:

@@ -17,7 +17,7 @@ from gac.vocabulary.detokenizer import TextStream
 
 
 class Sink(Protocol):
-    """Where the events of a sequence go; called on the engine's thread, so neither may wait."""
+    """Where the events of a sequence go; called on the engine's thread, so no method may block."""
 
     def put(self, event: Event) -> None:
         """Take an event."""

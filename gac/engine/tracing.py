@@ -33,7 +33,7 @@ class Tracer:
 
     def trace(self, commit: Commit, pick: Pick) -> TokenTrace:
         """How the token that was picked came about."""
-        note = self._guarded(commit.explain(commit.rows, pick), pick)
+        note = self._after_guard(commit.explain(commit.rows, pick), pick)
         vote = self.decide.vote(note.rows)
         if vote is None:
             raise GacError("the rows that decided a token cannot be combined again")
@@ -49,8 +49,8 @@ class Tracer:
             None if note.rejected is None else self.tokens[note.rejected],
         )
 
-    def _guarded(self, note: Note, pick: Pick) -> Note:
-        """The note, or another one where the conflict guard replaced the token."""
+    def _after_guard(self, note: Note, pick: Pick) -> Note:
+        """The note; where the conflict guard replaced the token, it says so."""
         rejected = self.decide.overruled(note.rows, pick)
         if rejected is None:
             return note

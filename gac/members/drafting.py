@@ -1,6 +1,6 @@
 """Drafting: a member picks tokens from its own rows and appends its own ids.
 
-What it writes is a guess that the engine checks, so nothing here decides what a text becomes.
+The engine checks every token of a draft, so nothing here decides what a text becomes.
 """
 
 from collections.abc import Mapping

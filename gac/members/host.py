@@ -40,7 +40,7 @@ class MemberHost:
         """The rows that each item asks for, and its draft where the item allows one.
 
         An item that is impossible, or whose logits are not finite, gets an error of its own.
-        No drafts are written in a batch in which an item without a draft waits for a row.
+        Drafts are written only if every item of the batch allows one, so that no other item waits.
         Raises: MemberError naming the member if the batch as a whole cannot be computed.
         """
         started, self._forward_s = time.perf_counter(), 0.0
@@ -72,7 +72,7 @@ class MemberHost:
                 one.take(rows)
 
     def _rows(self, items: Sequence[Extend]) -> list[Listed]:
-        """The rows of items; remembered ones where an item adds no ids."""
+        """The rows of items; if an item adds no ids, those that the lister still has."""
         recalled = [self._lister.recall(item) for item in items]
         fresh = [item for item, rows in zip(items, recalled, strict=True) if rows is None]
         computed = iter(self._computed(fresh) if fresh else ())
@@ -83,17 +83,17 @@ class MemberHost:
         try:
             found = self._runner.extend(items)
         except MemberError as error:
-            raise self._failed(error) from error
+            raise self._named(error) from error
         self._forward_s += time.perf_counter() - started  # on a GPU: until the kernels are launched
         pairs = zip(items, found, strict=True)
         sound = [(item, logits) for item, logits in pairs if not isinstance(logits, MemberError)]
         rows = iter(self._lister.rows([item for item, _ in sound], [one for _, one in sound]))
         return [
-            self._failed(logits) if isinstance(logits, MemberError) else next(rows)
+            self._named(logits) if isinstance(logits, MemberError) else next(rows)
             for logits in found
         ]
 
-    def _failed(self, error: MemberError) -> MemberError:
+    def _named(self, error: MemberError) -> MemberError:
         return MemberError(f"member {self._name!r} failed: {error.message}")
 
     def release(self, sequences: Iterable[int]) -> None:

@@ -28,7 +28,9 @@ from gac.members.transport import Exchange, Line
 logger = logging.getLogger(__name__)
 
 PING_S = 2.0
+"""Between two pings of a member that is asked through Ray calls."""
 PATIENCE_S = 0.5
+"""How often an open ping is looked at."""
 SEAT_S = 60.0
 """Limit of each call that sets up a loaded member; a large vocabulary takes seconds."""
 
@@ -257,7 +259,7 @@ def _promptly(name: str, reference: Any) -> Any:
         return _future(name, reference).result(SEAT_S)
     except TimeoutError as error:  # an OSError, but not one of a socket
         raise MemberLost(
-            f"member {name!r} hangs: it did not take over the union vocabulary in {SEAT_S:g} s"
+            f"member {name!r} hangs: a call that sets it up took longer than {SEAT_S:g} s"
         ) from error
 
 

@@ -47,7 +47,7 @@ class Chunk:
 
 
 class Forward:
-    """Calls a model on chunks; the masks and the arguments it takes are found out once."""
+    """Calls a model on chunks; which masks and arguments it takes is found out at the start."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.model = loaded.model
@@ -71,7 +71,7 @@ class Forward:
         self._lean = self._known_lean if is_lean else None
 
     def use_graphs(self, recorder: Recorder) -> Graphs:
-        """Have small lean passes go through graphs, which are off until they are switched on."""
+        """Have small lean passes replay CUDA graphs, once `is_on` of these is set."""
         assert self._known_lean is not None
         graphs = self._lean = Graphs(self._known_lean, recorder, self._name)
         return graphs

@@ -36,7 +36,7 @@ def wanted_rows(item: Extend) -> list[Wanted]:
 
 
 class Lister:
-    """Lists entries of distributions, and remembers the distributions of each sequence's last."""
+    """Lists entries of distributions, and remembers those of each sequence's last message."""
 
     def __init__(self, name: str, projection: Projection, row_size: int = ROW_SIZE) -> None:
         self._name = name
@@ -69,11 +69,11 @@ class Lister:
             table = self._projection.table(joined, [one.endless for one in wanted])
             listed = iter(self._listed(table, wanted))
             for place in places:
-                rows[place] = _sound(self._name, [next(listed) for _ in items[place].positions])
+                rows[place] = _finite(self._name, [next(listed) for _ in items[place].positions])
         for place, item in enumerate(items):
             if item.lead:
                 lead = self._projection.lead_row(logits[place], item.num_endless > 0)
-                rows[place] = _sound(self._name, self._listed(lead, wanted_rows(item)))
+                rows[place] = _finite(self._name, self._listed(lead, wanted_rows(item)))
         return rows
 
     def _listed(self, table: Table, wanted: Sequence[Wanted]) -> list[Entries]:
@@ -150,17 +150,17 @@ def _entries(ids: np.ndarray, probs: np.ndarray, is_all: bool) -> Entries:
     smallest = float(probs[-1])
     if smallest > 0.0:
         return Entries(ids, probs, 0.0 if is_all else smallest)
-    positive = ~(probs <= 0.0)  # NaN stays, to be found out
+    positive = ~(probs <= 0.0)  # keeps NaN, which `_finite` looks for
     return Entries(ids[positive], probs[positive], 0.0)
 
 
-def _sound(name: str, rows: list[Entries]) -> list[Entries] | MemberError:
-    """The rows up to the first whose numbers are no distribution; an error if none is left.
+def _finite(name: str, rows: list[Entries]) -> list[Entries] | MemberError:
+    """The rows before the first that has no finite probability; an error if none is left.
 
-    What is behind the first row follows ids that may never be part of the text.
+    Later rows follow drafted ids, which may never be part of the text.
     """
     for place, row in enumerate(rows):
         if not row.probs.size or not np.isfinite(row.probs.max()):
-            error = MemberError(f"member {name!r} computed probabilities that do not sum to 1")
+            error = MemberError(f"member {name!r} computed logits that are not finite")
             return rows[:place] or error
     return rows

@@ -114,7 +114,7 @@ class Projection:
         self._lead: Columns | None = None
         if lead_places is not None:
             self._lead = Columns(lead_places, union_size, device)
-            # Text ids without a place there: the lone space, by whatever ids it has.
+            # Ids of the lone space: they are text, but not at the start of a reply.
             dummies = np.flatnonzero((lead_places < 0) & (places >= 0))
             self._dummy_ids = torch.tensor(dummies, device=device)
             self._whole = Columns(np.arange(union_size, dtype=np.int32), union_size, device)
@@ -147,13 +147,13 @@ class Projection:
 
     def _probs(self, logits: Tensor, endless: Sequence[bool]) -> Tensor:
         """The softmax over what may be written; overwrites the logits."""
-        # Of a model spread over several GPUs the logits come from the last.
+        # If a model is spread over several GPUs, its logits are on the last one.
         probs = logits.to(self._ends.device, torch.float32)
         probs.index_fill_(1, self._masked, float("-inf"))
         if any(endless):
             places = torch.from_numpy(np.flatnonzero(endless)).to(probs.device)
             probs[places[:, None], self._ends] = float("-inf")
-        # Not by `exp`: on a CPU it is slow for results below the range of float32.  Denormals
+        # `softmax`, as `exp` is slow on a CPU for results below the range of float32.  Denormals
         # become 0, as they would make the softmax five times as slow (measured).
         torch.set_flush_denormal(True)
         try:

@@ -30,10 +30,13 @@ __all__ = ["CacheUse", "ModelRunner", "UnknownSequence"]
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 512  # ids per row and pass, and
-_PASS = 4096  # ids per pass: they bound masks and activations
-_NOT_LEAN = "its model is none that gac's lean code computes"
-_PADDING = {"cpu": 16, "cuda": 256}  # padded ids that cost less than one more pass
+_CHUNK = 512
+"""Ids per row and pass; bounds masks and activations."""
+_PASS = 4096
+"""Ids per pass, padding included; bounds the same."""
+_NOT_LEAN = "they need the lean forward pass, which is not used for this model"
+_PADDING = {"cpu": 16, "cuda": 256}
+"""Padded ids that cost less than one more pass."""
 
 
 class ModelRunner:
@@ -55,8 +58,9 @@ class ModelRunner:
     ) -> None:
         """`cache_use` is found by a self-check of the model unless it is given.
 
-        Only where it is found is the lean code timed against the model's modules, and are CUDA
-        graphs used: if they are wanted, the model allows them and they pass a check.
+        If it is given, the lean code is not timed against the model's modules, and no CUDA graphs
+        are used.  If not, graphs are used where `cuda_graphs` asks for them, the model runs on the
+        lean code, and they pass a check.
         """
         self._loaded = loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
         self._limits = Limits(loaded.max_length, max_tokens, loaded.num_ids)
@@ -78,15 +82,15 @@ class ModelRunner:
                 loaded, max_tokens=256, max_sequences=4, cache_use=use, forward=forward
             )
 
-        is_known = forward.is_lean
-        recorder = recorder_for(loaded.device) if cuda_graphs and is_known else None
-        if recorder is None and is_known:
+        has_lean = forward.is_lean
+        recorder = recorder_for(loaded.device) if cuda_graphs and has_lean else None
+        if recorder is None and has_lean:
             use_lean_if_faster(loaded, forward, small(CacheUse.BATCHED))
         use = choose_cache(loaded, forward, small)
         if recorder is not None and forward.is_lean:
             check_graphs(loaded, forward.use_graphs(recorder), lambda: small(use))
         elif cuda_graphs:
-            reason = f"it runs on {loaded.device}" if is_known and not recorder else _NOT_LEAN
+            reason = f"it runs on {loaded.device}" if has_lean and not recorder else _NOT_LEAN
             logger.warning("%s runs without CUDA graphs: %s", loaded.name, reason)
         return use
 
@@ -167,7 +171,7 @@ class ModelRunner:
         return job
 
     def _is_long(self, length: int) -> bool:
-        """Whether a sequence lies beyond the length at which a model turns all its keys anew."""
+        """Whether a sequence is so long that the model rotates all keys by other frequencies."""
         return self._switch is not None and length > self._switch
 
     def _parts(self, jobs: list[Job]) -> list[list[Job]]:
@@ -226,7 +230,7 @@ class ModelRunner:
         yield group
 
     def _size(self, job: Job) -> int:
-        """How many ids of a job the next pass computes; a long one's frequencies forbid chunks."""
+        """How many ids of a job the next pass computes: all if it is long, see `_is_long`."""
         if self.cache_use is CacheUse.NONE or self._is_long(job.length):
             return job.remaining
         return min(job.remaining, _CHUNK)

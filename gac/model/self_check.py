@@ -37,12 +37,12 @@ class Extends(Protocol):
 def choose_cache(
     loaded: LoadedModel, forward: Forward, runner: Callable[[CacheUse], Extends]
 ) -> CacheUse:
-    """The best use of the cache whose logits equal those of plain forward passes."""
+    """The best use of the cache whose logits equal those of plain passes within `tolerance`."""
     texts = _texts(loaded)
     with torch.inference_mode():
         expected = [forward.whole(text).float() for text in texts]
 
-    def is_exact(use: CacheUse) -> bool:
+    def is_close(use: CacheUse) -> bool:
         try:
             error = _largest_error(runner(use), texts, expected)
         except torch.OutOfMemoryError:
@@ -54,17 +54,17 @@ def choose_cache(
             logger.info("%s: cache use %s differs by %.1e", loaded.name, use.name, error)
         return error <= tolerance(loaded)
 
-    is_batched = forward.plan is not None and is_exact(CacheUse.BATCHED)
+    is_batched = forward.plan is not None and is_close(CacheUse.BATCHED)
     if forward.is_lean and not is_batched:
         logger.warning(
             "%s: the lean forward pass gives other logits than the model; it is not used",
             loaded.name,
         )
         forward.use_lean(False)
-        is_batched = is_exact(CacheUse.BATCHED)
+        is_batched = is_close(CacheUse.BATCHED)
     if is_batched:
         return CacheUse.BATCHED
-    if is_exact(CacheUse.ONE_BY_ONE):
+    if is_close(CacheUse.ONE_BY_ONE):
         logger.warning(
             "%s: its cache cannot hold several sequences; they run one by one", loaded.name
         )

@@ -103,10 +103,10 @@ def load_member_tokenizer(
     trust_remote_code: bool = False,
     chat_template: str | None = None,
 ) -> MemberTokenizer:
-    """Load a member's tokenizer and check that it is lossless.
+    """Load a member's tokenizer and check on sample texts that it keeps every byte.
 
     `chat_template` is a file with a Jinja template, which replaces the tokenizer's own.
-    Raises: MemberError if it cannot be loaded; VocabularyError if it loses bytes.
+    Raises: MemberError if it cannot be loaded; VocabularyError if one is lost.
     """
     source = TokenizerSource(path, revision, trust_remote_code, chat_template)
     hf_tokenizer = read_tokenizer(name, source)

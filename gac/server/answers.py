@@ -28,11 +28,11 @@ class Job:
     started_at: float
     """By `time.monotonic`."""
     traced_bytes: int
-    """What its traces may take."""
+    """The most memory that its traces may take."""
 
     @property
     def engine(self) -> Engine:
-        """The engine that writes it.  Raises: EngineUnavailable if there is none any more."""
+        """The engine that generates it.  Raises: EngineUnavailable if it has failed."""
         return self.service.engine
 
     def pieces(self, events: Iterable[Event]) -> Iterator[bytes]:
@@ -53,15 +53,15 @@ class Job:
         if hints:
             answer["hints"] = hints
         if self.body.trace:
-            told = zip(self.requests, texts, strict=True)
+            pairs = zip(self.requests, texts, strict=True)
             answer["trace"] = (
-                conversation_trace(self.service.started.ensemble, self.body, place, *one)
-                for place, one in enumerate(told)
+                conversation_trace(self.service.started.ensemble, self.body, place, *pair)
+                for place, pair in enumerate(pairs)
             )
         return to_json(answer)
 
     def hints(self, texts: Sequence[WrittenText]) -> list[str]:
-        """What the client may have meant otherwise."""
+        """Hints for the client, e.g. that a chat template was not applied."""
         tokenizers = self.service.started.tokenizers
         return hints_for(self.asked, (tokenizers[n] for n in self.requests[0].prompts), texts)
 

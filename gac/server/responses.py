@@ -26,8 +26,8 @@ PING_S = 10.0
 PING = b": still working\n\n"
 
 
-class Answer(Response):
-    """A response that is written by the engine while it is sent."""
+class _EngineResponse(Response):
+    """A response whose content the engine generates while the response is open."""
 
     def __init__(self, job: Job, bridge: Bridge, budget: TraceBudget) -> None:
         super().__init__()
@@ -52,32 +52,30 @@ class Answer(Response):
         return self._job.answer(texts, hints)
 
 
-class WholeAnswer(Answer):
+class WholeAnswer(_EngineResponse):
     """Sent when all texts have ended."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read all events, then respond.  Raises: what a request failed with."""
         try:
             with self._budget.hold(self._job.traced_bytes):
-                body = await self._written(receive)
+                body = await self._all_read(receive)
                 await Response(body, media_type="application/json")(scope, receive, send)
         except ClientClosedRequest:
             self._log.client_left()
 
-    async def _written(self, receive: Receive) -> bytes:
+    async def _all_read(self, receive: Receive) -> bytes:
         requests = self._job.requests
-        seldom = EVENTS_PER_TEXT * len(requests) // 2
-        async with self._bridge.read(self._job.engine, requests, receive, seldom) as batches:
+        num_events = EVENTS_PER_TEXT * len(requests) // 2  # wake up seldom
+        async with self._bridge.read(self._job.engine, requests, receive, num_events) as batches:
             async for events in batches:
                 for event in events:
                     self._collector.take(event)
         return await self._whole(batches.stream.first_at)
 
 
-class EventStream(Answer):
+class EventStream(_EngineResponse):
     """Server-sent events: one for each piece of text, and the whole answer as the last."""
-
-    media_type = "text/event-stream"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events as they come.

@@ -45,7 +45,7 @@ def _short(value: object) -> object:
 
 
 def _named(value: object) -> object:
-    """A name, or a name with parameters; which there are is checked where they are read."""
+    """A name, or an object with a name and parameters, both checked by `gac.engine.choice`."""
     if value is not None and not isinstance(value, str | dict):
         raise PydanticCustomError("named", "must be a name or an object with a name")
     return _short(value)
@@ -85,7 +85,8 @@ StopStrings = Annotated[list[str], Field(fail_fast=True)]
 class GenerateBody(_Schema):
     """The body of POST /api/generate; every field that is accepted has an effect.
 
-    Says how the JSON is built; what values a field may have is checked by `gac.engine.requests`.
+    It checks the JSON types only.  Which values a field may have is checked by `check_values` in
+    `gac.engine.client_request` and by `choose` in `gac.engine.choice`.
     """
 
     messages_list: Annotated[list[Conversation], Field(fail_fast=True)]
@@ -109,7 +110,7 @@ class GenerateBody(_Schema):
     stream: bool = False
 
     def request(self) -> ClientRequest:
-        """What is asked for, as the engine's floor takes it."""
+        """The body as the value that `gac.engine.requests.prepare` takes."""
         given: dict[str, Any] = {name: getattr(self, name) for name in _ASKED}
         conversations = [[m.model_dump() for m in messages] for messages in self.messages_list]
         return ClientRequest(

@@ -16,13 +16,13 @@ Receive = Callable[[], Awaitable[Any]]
 
 
 class ClientClosedRequest(GacError):
-    """The client went away before its answer was complete; nobody reads this."""
+    """The client went away before its answer was complete; caught inside the server."""
 
     http_status = 499
 
 
 class Batches(AsyncIterator[list[Event]]):
-    """The events of a stream, each time all that have come since."""
+    """Iterates over the events of a stream in batches: all that came since the last one."""
 
     def __init__(self, stream: Stream) -> None:
         self.news = asyncio.Event()
@@ -41,17 +41,17 @@ class Batches(AsyncIterator[list[Event]]):
         raise StopAsyncIteration
 
     def note_client_gone(self, *_: object) -> None:
-        """The next batch is an error."""
+        """Have the next read raise ClientClosedRequest."""
         self._is_client_gone = True
         self.news.set()
 
 
 class Bridge:
-    """Wakes the readers on an event loop: one call into the loop for all that have become ready."""
+    """Wakes readers on an event loop; one `call_soon_threadsafe` serves all that are ready."""
 
     def __init__(self) -> None:
         self._ready: SimpleQueue[asyncio.Event] = SimpleQueue()
-        self._is_called = False
+        self._is_wake_scheduled = False
 
     @asynccontextmanager
     async def read(
@@ -82,13 +82,14 @@ class Bridge:
     def _wake(self, loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
         """Called on the engine's thread."""
         self._ready.put(news)
-        if not self._is_called:
-            self._is_called = True
+        if not self._is_wake_scheduled:
+            self._is_wake_scheduled = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._wake_all)
 
     def _wake_all(self) -> None:
-        self._is_called = False  # before looking: what becomes ready from now on calls again
+        # Before the queue is read, so that what becomes ready from now on schedules a call again.
+        self._is_wake_scheduled = False
         while not self._ready.empty():
             self._ready.get_nowait().set()
 

@@ -85,7 +85,8 @@ def _num_spelled(context: MemberContext, tokens: Sequence[bytes]) -> int:
 def num_final(tokens: Sequence[bytes]) -> int:
     """How many tokens of a draft start before its last border between words.
 
-    Nothing that follows changes how anybody tokenises what lies before it: see `window_start`.
+    What follows does not change how a member tokenises the text before that border, as long as none
+    of its tokens reaches across it; hardly any does (see `is_border`).
     """
     text = b"".join(tokens)
     last = next((p for p in range(len(text) - 1, 0, -1) if is_border(text, p)), 0)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MemberVocabulary:
-    """A lossless vocabulary of Vm ids (as many as the model has logits).
+    """A vocabulary of Vm ids (as many as the model has logits) that passed the self-test.
 
     `token_bytes[id]` is empty for ids that are no text: stop ids, masked control tokens, rows of
     the model past the tokenizer.  `control_texts`, `markup_texts` (see `added_tokens`) and

@@ -1,10 +1,10 @@
 """The commit rule: how each member's ids follow the bytes that the ensemble writes.
 
-Committing is bytes.  A member that owns the winning token appends its id for those bytes (where
-several share them, the one its tokenizer would give); every other member re-tokenises the end of
-its text (`canonical`) or appends T(x) (`append`, GaC section 3.3 eq. (4)).  Encoding is bounded: it
-starts at a border at most `HARD_LIMIT` bytes back, and the windowed result is the definition, not
-an approximation of encoding everything.
+What is committed is bytes.  A member that owns the winning token appends its id for those bytes
+(where several share them, the one its tokenizer would give); every other member re-tokenises the
+end of its text (`canonical`) or appends T(x) (`append`, GaC section 3.3 eq. (4)).  Encoding is
+bounded: it starts at a border at most `HARD_LIMIT` bytes back, and the windowed result is the
+definition, not an approximation of encoding everything.
 """
 
 from bisect import bisect_right

@@ -1,6 +1,7 @@
-"""The load-time check that a tokenizer is lossless: encode, join the bytes, compare.
+"""The load-time check of a tokenizer: encode sample texts, join the bytes, compare.
 
-Refuses what stays lossy once prompt rules are off: lower-casing, NFKC, `<unk>` for ordinary text.
+It refuses tokenizers that lose bytes of a sample even without the rules for prompts, such as
+lower-casing, NFKC or `<unk>` for ordinary text.  A loss that no sample shows is not found.
 """
 
 from gac.errors import VocabularyError
@@ -33,7 +34,7 @@ _HARMLESS = ("NFC", "Prepend", "ByteLevel")
 def check_lossless(name: str, definition: Json, family: Family, encoder: TextEncoder) -> None:
     """Encode every sample and compare the bytes.
 
-    A byte-level vocabulary may lack bytes: samples that need those are passed over.
+    Parts of samples that need a byte which a byte-level vocabulary lacks are left out.
     Raises: VocabularyError with the first sample that fails, what came back, and the rules that
     may be the reason.
     """

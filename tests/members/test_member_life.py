@@ -110,8 +110,8 @@ def assert_noticed(service: Service, url: str, how: signal.Signals, words: str) 
 @pytest.mark.parametrize(
     ("moment", "how", "words"),
     [
-        ("seat", signal.SIGSTOP, "hangs: it did not take over the union"),
-        ("open_line", signal.SIGSTOP, "hangs: it did not take over the union"),
+        ("seat", signal.SIGSTOP, "hangs: a call that sets it up"),
+        ("open_line", signal.SIGSTOP, "hangs: a call that sets it up"),
         ("open_line", signal.SIGKILL, "died"),
     ],
 )
