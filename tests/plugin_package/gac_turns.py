@@ -27,7 +27,7 @@ class TurnsConfig(StrategyConfig):
 
 
 def turns(members: Sequence[str], length: int, decide: Decider) -> Strategy:
-    """Ask one member, commit, again; the next one stands in where a member abstains."""
+    """Ask one member and commit its token, again and again; if it abstains, ask the next."""
     for position in count():
         first = position // length % len(members)
         rows: Rows = ()
@@ -50,7 +50,7 @@ class PowerConfig(AggregationConfig):
 
 
 def power(rows: Sequence[Row], weights: Mapping[str, float], exponent: float) -> Vote | None:
-    """The sum of w_i p_i ** exponent, and of that the root."""
+    """The `exponent`-th root of the sum of w_i p_i ** exponent."""
     if not all(row.entries.is_complete for row in rows):
         return None
     shares = share_out(rows, weights)
