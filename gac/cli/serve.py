@@ -130,7 +130,7 @@ def _warn(config: Config) -> None:
         logger.warning("only one member is configured: there is nothing to ensemble")
     if config.server.host in ("0.0.0.0", "::"):
         logger.warning(
-            "LISTENING ON ALL INTERFACES (%s) WITHOUT AN API KEY: anybody who reaches this "
+            "LISTENING ON ALL INTERFACES (%s) WITHOUT AUTHENTICATION: anybody who reaches this "
             "machine can use the models",
             config.server.host,
         )

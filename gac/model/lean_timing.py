@@ -41,12 +41,12 @@ def use_lean_if_faster(loaded: LoadedModel, forward: Forward, runner: Extends) -
     ratio = ratio_of(forward.use_lean, _stepper(loaded, runner), clock)
     is_faster = ratio is not None and ratio <= LARGEST_RATIO
     forward.use_lean(is_faster)
-    code = "the lean code" if is_faster else "transformers' modules"
     if ratio is None:
-        found = "a step takes too long for the lean code to matter"
+        found = "a step takes so long that gac's own code would save nothing"
     else:
-        found = f"the lean code takes {ratio:.2f} of their time"
-    logger.info("%s: forward passes use %s; %s", loaded.name, code, found)
+        found = f"gac's own code takes {ratio:.2f} of the time of transformers' modules"
+    code = "gac's own code" if is_faster else "transformers' modules"
+    logger.info("%s: forward passes use %s (%s)", loaded.name, code, found)
 
 
 def ratio_of(use_lean: UseLean, step: Step, clock: Clock) -> float | None:

@@ -56,9 +56,9 @@ def test_long_steps_are_hardly_timed() -> None:
 @pytest.mark.parametrize(
     ("ratio", "is_lean", "said"),
     [
-        (0.9, True, "use the lean code; the lean code takes 0.90 of their time"),
-        (0.96, False, "use transformers' modules; the lean code takes 0.96"),
-        (None, False, "use transformers' modules; a step takes too long"),
+        (0.9, True, "use gac's own code (gac's own code takes 0.90 of the time of"),
+        (0.96, False, "use transformers' modules (gac's own code takes 0.96 of the"),
+        (None, False, "use transformers' modules (a step takes so long"),
     ],
 )
 def test_lean_code_is_used_only_where_it_is_faster(
