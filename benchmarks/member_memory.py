@@ -91,7 +91,8 @@ def drive(host: MemberHost, count: int, num_ids: int) -> dict[int, Sizes]:
 def measure(folder: str, count: int) -> dict[str, Any]:
     """Load a model, seat it and have it answer; sizes in MiB."""
     imported = sizes_now()
-    loader = MemberLoader(LoadOrder("member", ModelSpec(folder, num_threads=1), 1, 64, KV_TOKENS))
+    spec = ModelSpec(folder, num_threads=1)
+    loader = MemberLoader(LoadOrder("member", spec, 1, 64, KV_TOKENS, cuda_graphs=False))
     facts = loader.load()
     places = np.arange(facts.num_logits, dtype=np.int32)
     order = TokenOrder(places, places.astype(np.uint64))

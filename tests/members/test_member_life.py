@@ -74,16 +74,17 @@ def test_member_that_dies_or_hangs_is_restarted_and_texts_stay(
         expected = generate(url, LONG).body["response"]
         for how, words in ((signal.SIGKILL, "died"), (signal.SIGSTOP, "hangs")):
             answers: list[Answer] = []
-            asking = [
-                threading.Thread(target=lambda: answers.append(generate(url, LONG)))  # noqa: B023
-                for _ in range(3)
-            ]
+
+            def ask(told: list[Answer] = answers) -> None:
+                told.append(generate(url, LONG, timeout_s=180.0))
+
+            asking = [threading.Thread(target=ask) for _ in range(3)]
             for thread in asking:
                 thread.start()
             assert until(lambda: get(url, "/status").body["num_running"] == 3)
             assert_noticed(service, url, how, words)
             for thread in asking:
-                thread.join(90.0)
+                thread.join(180.0)
             assert [answer.body["response"] for answer in answers] == [expected] * 3
             assert get(url, "/status").status == 200
             assert get(url, "/status").body["num_failed"] == 0

@@ -147,12 +147,13 @@ def test_client_that_leaves_takes_its_sequences_with_it() -> None:
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/api/generate", json.dumps(body), headers)
         assert until(lambda: get(url, "/status").body["num_running"] == 3)
+        runners = fakes.members.runners.values()
+        assert until(lambda: all(runner.told for runner in runners))
         connection.close()
         assert until(lambda: get(url, "/status").body["num_running"] == 0)
         status = get(url, "/status").body
         assert (status["num_waiting"], status["num_aborted"]) == (0, 3)
         # The members' caches are empty, and nothing is asked any more.
-        runners = fakes.members.runners.values()
         assert until(lambda: not any(runner.told for runner in runners))
         num_calls = [len(runner.calls) for runner in runners]
         time.sleep(0.1)
