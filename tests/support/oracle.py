@@ -14,15 +14,12 @@ from gac.core import FinishReason, GenerateRequest, Sampling
 from gac.engine.ensemble import Ensemble
 from tests.support import reference
 from tests.support.collect import Written
+from tests.support.comparisons import COMPARED, TIES
 from tests.support.real_members import RealModel
 
 TIE = 1e-4
 _MASK = (1 << 64) - 1
 END = reference.END
-TIES: list[str] = []
-"""A line for each tie that was met."""
-COMPARED: list[int] = []
-"""The lengths of all texts that were compared."""
 
 
 class _Reached(Exception):
