@@ -3,10 +3,10 @@
 from typing import Any
 
 from tests.support.client import generate, one
-from tests.support.fake_service import DEFINITIONS, Fakes, fake_config, fakes_for
-from tests.support.fakes import byte_level_definition
+from tests.support.fake_service import Fakes, fake_config, fakes_for
+from tests.support.trios import DEFINITIONS
 
-TRIO = {**DEFINITIONS, "cleo": byte_level_definition(["th", " c", "cat", "\n\n"])}
+TRIO = DEFINITIONS
 NAMES = tuple(TRIO)
 BASE = one("the cat", max_new_tokens=16)
 WARM = {**BASE, "temperature": 1.0, "seed": 4}

@@ -24,15 +24,11 @@ from gac.vocabulary.prompt_encoder import PromptEncoder
 from tests.support.fakes import (
     FakeEnsemble,
     HashRunner,
-    byte_level_definition,
     fake_ensemble,
-    unigram_definition,
 )
+from tests.support.trios import DEFINITIONS as TRIO_DEFINITIONS
 
-DEFINITIONS = {
-    "ada": byte_level_definition([" the", " cat", "he", "at", "é"]),
-    "bora": unigram_definition([*"abcdefghijklmnopqrstuvwxyz", " the", " cat", "ca", "é"]),
-}
+DEFINITIONS = {name: TRIO_DEFINITIONS[name] for name in ("ada", "bora")}
 PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 STRICT = (
     "{% for m in messages %}{% if m.role not in ('user', 'assistant') %}"
