@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gac.config.methods import StrategyConfig
-from gac.trace import TokenTrace
+from gac.trace import Candidate, TokenTrace
 
 END = 0
 """The union id that every member's stop ids map to."""
@@ -149,7 +149,8 @@ class GenerateRequest:
     """One text to write: what goes into the engine.
 
     The members in `prompts` write it.  Without a `strategy`, or without `weights`, the engine's own
-    apply.  With a `trace` above 0 every token has a trace that lists so many candidates.
+    apply.  With a `trace` above 0 every token has a trace that lists so many candidates.  With
+    `logprobs` (0 or more) every token has a likelihood that lists so many tokens.
     """
 
     request_id: str
@@ -163,6 +164,19 @@ class GenerateRequest:
     strategy: StrategyConfig | None = None
     weights: Mapping[str, float] | None = None
     trace: int = 0
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable a token was in the distribution it was picked from, and what else was.
+
+    Before temperature, cuts and penalties; normalised where an aggregation's values do not sum to
+    1.  `top` are the most probable tokens, best first, ties by bytes; END has no bytes.
+    """
+
+    probability: float
+    top: tuple[Candidate, ...] = ()
 
 
 class FinishReason(StrEnum):
@@ -175,7 +189,11 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One committed token: its bytes, and the text that became visible with it (maybe none)."""
+    """One committed token: its bytes, and the text that became visible with it (maybe none).
+
+    `num_shown` counts the tokens of the sequence so far whose bytes are all visible; like
+    `likelihood`, it is there if the request asks for `logprobs`.
+    """
 
     request_id: str
     pick: Pick
@@ -183,13 +201,16 @@ class TokenEvent:
     token_bytes: bytes
     text: str
     trace: TokenTrace | None = None
+    likelihood: Likelihood | None = None
+    num_shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FinishEvent:
     """The end of a sequence: the text that was still held back, why it ended, and what it took.
 
-    `asked` and `trace` are of END, where END was picked.
+    `asked`, `trace` and `likelihood` are of END, where END was picked.  `num_shown` counts the
+    tokens that begin in the text as it is shown, i.e. before a stop string.
     """
 
     request_id: str
@@ -201,6 +222,8 @@ class FinishEvent:
     abstained: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     trace: TokenTrace | None = None
+    likelihood: Likelihood | None = None
+    num_shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

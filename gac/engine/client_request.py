@@ -12,6 +12,7 @@ from gac.engine.prompts import Conversation
 from gac.errors import RequestError
 
 MOST_TRACED = 20
+MOST_LOGPROBS = 20
 MOST_STOP_STRINGS = 64
 """Each is searched for after every token, on the engine's thread, which all requests share."""
 LONGEST_STOP_STRING = 1024
@@ -23,8 +24,12 @@ class ClientRequest:
     """What a client asks for; the fields and their defaults are those of `/api/generate`.
 
     An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
+    `n` texts are written for each entry.
     Without a `seed` one is drawn for each text.  `trace` is the number of candidates that the trace
-    lists for each token; 0 is no trace.
+    lists for each token; 0 is no trace.  `logprobs` is the number of most probable tokens that are
+    told beside each token's own log-probability; None tells nothing.  `logit_bias` is by id of the
+    reference member's tokenizer.  With `echo` the tokens of the prompt are scored as well, as if
+    the ensemble had picked them, and `max_new_tokens` may be 0.
     """
 
     messages_list: Sequence[Conversation | str]
@@ -45,6 +50,13 @@ class ClientRequest:
     aggregation: Named | None = None
     members: Sequence[str] | None = None
     trace: int = 0
+    n: int = 1
+    logprobs: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] | None = None
+    echo: bool = False
 
     @property
     def wishes(self) -> Wishes:

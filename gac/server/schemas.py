@@ -118,7 +118,7 @@ class GenerateBody(_Schema):
         )
 
 
-_ASKED = tuple(field.name for field in fields(ClientRequest))
+_ASKED = tuple(f.name for f in fields(ClientRequest) if f.name in GenerateBody.model_fields)
 
 
 class Usage(_Schema):
