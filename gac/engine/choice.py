@@ -38,6 +38,17 @@ class Choice:
     strategy: StrategyConfig
     weights: Mapping[str, float] | None = None
 
+    @property
+    def reference(self) -> str:
+        """The member whose ids are meant wherever a client sends ids or is sent some."""
+        return reference_member(self.members, self.strategy)
+
+
+def reference_member(members: Sequence[str], strategy: StrategyConfig) -> str:
+    """The strategy's gate or drafter if it is among these members, else the first of them."""
+    leader = strategy.leader
+    return leader if leader in members and leader is not None else members[0]
+
 
 def choose(config: Config, wishes: Wishes, sampling: Sampling) -> Choice:
     """The members, strategy and weights of a request: what it asks for, else the configuration's.

@@ -24,8 +24,8 @@ class ClientRequest:
     """What a client asks for; the fields and their defaults are those of `/api/generate`.
 
     An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
-    `n` texts are written for each entry.
-    Without a `seed` one is drawn for each text.  `trace` is the number of candidates that the trace
+    `n` texts are written for each entry: its choices, which have one seed, and the same prompt, which
+    a member reads once.  Without a `seed` one is drawn for each entry.  `trace` is the number of candidates that the trace
     lists for each token; 0 is no trace.  `logprobs` is the number of most probable tokens that are
     told beside each token's own log-probability; None tells nothing.  `logit_bias` is by id of the
     reference member's tokenizer.  With `echo` the tokens of the prompt are scored as well, as if
@@ -59,12 +59,17 @@ class ClientRequest:
     echo: bool = False
 
     @property
+    def num_texts(self) -> int:
+        """How many texts are to be written."""
+        return len(self.messages_list) * self.n
+
+    @property
     def wishes(self) -> Wishes:
         """The fields that choose members, weights, strategy and aggregation."""
         return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
 
     def sampling(self) -> Sampling:
-        """How the tokens of one text are drawn; its seed is drawn here if none was sent."""
+        """How the tokens of an entry's first choice are drawn; a seed, too, if none was sent."""
         return Sampling(
             temperature=self.temperature,
             top_k=self.top_k,
@@ -84,6 +89,7 @@ _ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("min_p", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
     ("seed", "from -2^63 to 2^64 - 1", lambda n: -(2**63) <= n < 2**64),
     ("threshold", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
+    ("n", "at least 1", lambda n: n >= 1),
     ("trace", f"from 0 to {MOST_TRACED}", lambda n: 0 <= n <= MOST_TRACED),
 )
 """By field: what it must be, in words and as a test, which no nan passes."""

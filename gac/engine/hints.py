@@ -16,8 +16,8 @@ def hints_for(
         return []
     empty = [
         f"response[{place}]"
-        for place, (asked, text) in enumerate(zip(request.messages_list, texts, strict=True))
-        if not isinstance(asked, str)
+        for place, text in enumerate(texts)
+        if not isinstance(request.messages_list[place // request.n], str)
         and text.finish.reason is FinishReason.STOP
         and not text.finish.completion_tokens
     ]

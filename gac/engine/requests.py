@@ -6,9 +6,10 @@ HTTP, the command line, replay, benchmarks and tests all make a `ClientRequest`,
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gac.config import Config
-from gac.core import GenerateRequest, Prompt
+from gac.core import GenerateRequest, Prompt, Sampling
 from gac.engine.choice import Choice, choose
 from gac.engine.client_request import ClientRequest, check_values
 from gac.engine.prompts import build_prompts, check_room
@@ -28,16 +29,17 @@ def check_limits(config: Config, request: ClientRequest) -> None:
             param="max_new_tokens",
         )
     limit = config.server.max_conversations
-    if len(request.messages_list) > limit:
+    if request.num_texts > limit:
+        count = f"messages_list holds {len(request.messages_list)} conversations"
+        count += f", with n {request.n} that is {request.num_texts}" if request.n > 1 else ""
         raise RequestError(
-            f"messages_list holds {len(request.messages_list)} conversations, "
-            f"this server's limit is {limit}",
-            param="messages_list",
+            f"{count}, this server's limit is {limit}",
+            param="messages_list" if len(request.messages_list) > limit else "n",
         )
 
 
 def prepare(config: Config, started: Started, request: ClientRequest) -> list[GenerateRequest]:
-    """One request of the engine for each text, in their order.
+    """One request of the engine for each text: the `n` choices of the first entry, and so on.
 
     Renders and encodes every prompt, so it belongs on a worker thread.  The limits of the server
     are checked by `check_limits`, not here.
@@ -48,15 +50,23 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
     batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
     prepared = []
-    for place, conversation in enumerate(request.messages_list):
+    for conversation in request.messages_list:
         prompts = build_prompts(tokenizers, conversation, request.apply_chat_template)
         check_room(started.ensemble, prompts, request.max_length)
-        prepared.append(_one_text(f"{batch_id}-{place}", request, choice, prompts))
+        first = request.sampling()
+        for place in range(request.n):
+            request_id = f"{batch_id}-{len(prepared)}"
+            sampling = replace(first, choice=place)
+            prepared.append(_one_text(request_id, request, choice, prompts, sampling))
     return prepared
 
 
 def _one_text(
-    request_id: str, request: ClientRequest, choice: Choice, prompts: Mapping[str, Prompt]
+    request_id: str,
+    request: ClientRequest,
+    choice: Choice,
+    prompts: Mapping[str, Prompt],
+    sampling: Sampling,
 ) -> GenerateRequest:
     return GenerateRequest(
         request_id=request_id,
@@ -66,7 +76,7 @@ def _one_text(
         min_new_tokens=request.min_new_tokens,
         ignore_eos=request.ignore_eos,
         stop=tuple(request.until),
-        sampling=request.sampling(),
+        sampling=sampling,
         strategy=choice.strategy,
         weights=choice.weights,
         trace=request.trace,

@@ -46,7 +46,7 @@ def _check(service: Service, asked: ClientRequest, budget: TraceBudget) -> None:
     check_limits(service.config, asked)
     num_members = len(asked.members or service.config.members)
     check_trace(asked, num_members)
-    engine.check_open(len(asked.messages_list))
+    engine.check_open(asked.num_texts)
     budget.check(traced_bytes(asked, num_members))
 
 

@@ -27,7 +27,7 @@ def traced_bytes(request: ClientRequest, num_members: int) -> int:
     num_lists = num_members + 1  # a list for every member, and one for the combined distribution
     of_token = TOKEN_BYTES + num_members * MEMBER_BYTES
     of_token += num_lists * request.trace * CANDIDATE_BYTES
-    return len(request.messages_list) * (request.max_new_tokens + 1) * of_token
+    return request.num_texts * (request.max_new_tokens + 1) * of_token
 
 
 def check_trace(request: ClientRequest, num_members: int) -> None:
@@ -35,7 +35,7 @@ def check_trace(request: ClientRequest, num_members: int) -> None:
     size = traced_bytes(request, num_members)
     if size > MOST_OF_ONE_ANSWER:
         raise RequestError(
-            f"trace: {len(request.messages_list)} conversations x max_new_tokens "
+            f"trace: {request.num_texts} texts x max_new_tokens "
             f"{request.max_new_tokens} with trace {request.trace} and {num_members} members may "
             f"take {_mib(size)} MiB of memory, the limit is {_mib(MOST_OF_ONE_ANSWER)}; "
             "lower one of them",

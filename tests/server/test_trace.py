@@ -109,7 +109,7 @@ def test_traces_too_large_to_hold_are_400_before_anything_is_written(
     error = refusal(url, messages_list=BASE["messages_list"] * 4, trace=20, max_new_tokens=8000)
     assert error["param"] == "trace"
     assert error["message"] == (
-        "trace: 4 conversations x max_new_tokens 8000 with trace 20 and 3 members may take 904 MiB "
+        "trace: 4 texts x max_new_tokens 8000 with trace 20 and 3 members may take 904 MiB "
         "of memory, the limit is 256; lower one of them"
     )
     assert fakes.service.engine.metrics.finished == finished
