@@ -24,12 +24,12 @@ class ClientRequest:
     """What a client asks for; the fields and their defaults are those of `/api/generate`.
 
     An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
-    `n` texts are written for each entry: its choices, which have one seed, and the same prompt, which
-    a member reads once.  Without a `seed` one is drawn for each entry.  `trace` is the number of candidates that the trace
-    lists for each token; 0 is no trace.  `logprobs` is the number of most probable tokens that are
-    told beside each token's own log-probability; None tells nothing.  `logit_bias` is by id of the
-    reference member's tokenizer.  With `echo` the tokens of the prompt are scored as well, as if
-    the ensemble had picked them, and `max_new_tokens` may be 0.
+    `n` texts are written for each entry: its choices, which share a seed, and one reading of the
+    prompt.  Without a `seed` one is drawn for each entry.  `trace` is the number of candidates that
+    the trace lists for each token; 0 is no trace.  `logprobs` is the number of most probable tokens
+    that are told beside each token's own log-probability; None tells nothing.  `logit_bias` is by
+    id of the reference member's tokenizer.  With `echo` the tokens of the prompt are scored as
+    well, as if the ensemble had picked them, and `max_new_tokens` may be 0.
     """
 
     messages_list: Sequence[Conversation | str]

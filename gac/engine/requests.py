@@ -49,7 +49,7 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     choice = choose(config, request.wishes, request.sampling())
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
     batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
-    prepared = []
+    prepared: list[GenerateRequest] = []
     for conversation in request.messages_list:
         prompts = build_prompts(tokenizers, conversation, request.apply_chat_template)
         check_room(started.ensemble, prompts, request.max_length)
