@@ -192,7 +192,8 @@ class TokenEvent:
     """One committed token: its bytes, and the text that became visible with it (maybe none).
 
     `num_shown` counts the tokens of the sequence so far whose bytes are all visible; like
-    `likelihood`, it is there if the request asks for `logprobs`.
+    `likelihood`, it is there if the request asks for `logprobs`.  `at` is when the token was
+    committed, by `time.monotonic`.
     """
 
     request_id: str
@@ -203,6 +204,7 @@ class TokenEvent:
     trace: TokenTrace | None = None
     likelihood: Likelihood | None = None
     num_shown: int = 0
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,8 @@ class FinishEvent:
     """The end of a sequence: the text that was still held back, why it ended, and what it took.
 
     `asked`, `trace` and `likelihood` are of END, where END was picked.  `num_shown` counts the
-    tokens that begin in the text as it is shown, i.e. before a stop string.
+    tokens that begin in the text as it is shown, i.e. before a stop string.  `admitted_at` is when
+    members could first work on it (None: never) and `at` when it ended, by `time.monotonic`.
     """
 
     request_id: str
@@ -224,6 +227,8 @@ class FinishEvent:
     trace: TokenTrace | None = None
     likelihood: Likelihood | None = None
     num_shown: int = 0
+    admitted_at: float | None = field(default=None, compare=False)
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

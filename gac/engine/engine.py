@@ -63,7 +63,7 @@ class Engine:
         self._by_id: dict[str, Sequence] = {}
         self._released: list[int] = []
         self._inbox: Inbox = inbox or SimpleQueue()
-        self._roster = Roster(ensemble.members, self._inbox)
+        self.roster = Roster(ensemble.members, self._inbox)
         self._revive = revive
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -100,7 +100,7 @@ class Engine:
 
     def welcome(self, member: Member) -> None:
         """A lost member was restarted; the sequences that wait for it go on."""
-        self._inbox.put(lambda: self._roster.come_back(member))
+        self._inbox.put(lambda: self.roster.come_back(member))
         self._look_after(member)  # after `come_back`: a loss reported earlier would be ignored
 
     def give_up(self, failure: GacError) -> None:
@@ -125,14 +125,13 @@ class Engine:
         return self._admission.num_open - len(self._scheduler.running)
 
     @property
-    def silent_s(self) -> float:
-        """For how many seconds the slowest member to answer has been at work on its batch."""
-        return self._roster.silent_s
-
-    @property
     def members(self) -> list[Member]:
         """The members in their present lives."""
-        return list(self._roster.members.values())
+        return list(self.roster.members.values())
+
+    def cache_usage(self, member: str) -> float:
+        """The share of a member's K/V cache that running sequences take."""
+        return self._scheduler.usage(member)
 
     @property
     def broken(self) -> GacError | None:
@@ -238,16 +237,16 @@ class Engine:
     def _release(self) -> None:
         """Let the members forget what has finished or was evicted."""
         if self._released:
-            self._roster.release(self._released)
+            self.roster.release(self._released)
             self._released = []
 
     def _dispatch(self) -> None:
         """Give every idle member one batch of all open queries for it."""
-        for name in self._roster.idle():
+        for name in self.roster.idle():
             batch = self._scheduler.batch(name, self._limits.max_batch_tokens)
             if batch:
                 take = partial(self._take_answer, name, batch)
-                self._roster.ask(name, [extend for _, extend in batch], take)
+                self.roster.ask(name, [extend for _, extend in batch], take)
 
     def _take_answer(
         self, member: str, batch: Batch, future: "Future[Reply]", elapsed_s: float
@@ -267,7 +266,7 @@ class Engine:
                     self._guarded(sequence, partial(sequence.answer, member, item, answer))
             return
         if isinstance(error, MemberLost):
-            self._lose(self._roster.members[member], error)
+            self._lose(self.roster.members[member], error)
             return
         if not isinstance(error, MemberError):
             error = MemberError(f"member {member!r} failed: {error}")
@@ -281,7 +280,7 @@ class Engine:
 
     def _lose(self, member: Member, error: GacError) -> None:
         """A member is lost: its sequences are sent to it again, once it was restarted."""
-        if not self._roster.leave(member):
+        if not self.roster.leave(member):
             return
         for sequence in list(self._by_id.values()):
             if sequence.lose_member(member.name) >= self._limits.max_losses:

@@ -1,6 +1,6 @@
 """Counters of the engine, written by its thread and read by anybody."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from gac.members.member import Reply
@@ -8,12 +8,16 @@ from gac.members.member import Reply
 
 @dataclass(slots=True)
 class Spent:
-    """What one member's batches took, in seconds: its model, its rows and drafts, the way."""
+    """What one member's batches took, in seconds: its model, its rows and drafts, the way.
+
+    `won` counts the tokens it owns.
+    """
 
     batches: int = 0
     forward_s: float = 0.0
     row_s: float = 0.0
     transport_s: float = 0.0
+    won: int = 0
 
     def note(self, reply: Reply, round_trip_s: float) -> None:
         """Add a batch that was answered."""
@@ -29,8 +33,8 @@ class Metrics:
 
     `completed` counts the tokens that were not decided by the rows as they came and needed some
     entries more, `dense` those that needed all; drafted tokens count at every member that writes or
-    judges them.  Of the tokens that strategies had `drafted`,
-    `wasted` were dropped.
+    judges them.  Of the tokens that strategies had `drafted`, `wasted` were dropped.
+    For `ensembled` tokens more than one member was asked.
     """
 
     finished: int = 0
@@ -38,6 +42,7 @@ class Metrics:
     aborted: int = 0
     evictions: int = 0
     tokens: int = 0
+    ensembled: int = 0
     completed: int = 0
     dense: int = 0
     drafted: int = 0
@@ -50,6 +55,12 @@ class Metrics:
     def of(cls, members: Iterable[str]) -> "Metrics":
         """Nothing yet, for these members."""
         return cls(members={name: Spent() for name in members})
+
+    def note_token(self, asked: Collection[str], owners: Iterable[str]) -> None:
+        """A token was committed; END is none."""
+        self.ensembled += len(asked) > 1
+        for owner in owners:
+            self.members[owner].won += 1
 
     def note_completion(self, dense: bool) -> None:
         """A token's rows list too little."""

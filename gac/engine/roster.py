@@ -15,7 +15,8 @@ Take = Callable[["Future[Reply]", float], None]
 class Roster:
     """Gives each member one batch at a time; belongs to the engine's thread.
 
-    A lost member is asked nothing and told nothing until it has been restarted.
+    A lost member is asked nothing and told nothing until it has been restarted.  `losses` and
+    `restarts` count both, by name.
     """
 
     def __init__(self, members: Mapping[str, Member], inbox: Inbox) -> None:
@@ -23,12 +24,18 @@ class Roster:
         self._inbox = inbox
         self._asked: dict[str, tuple[Future[Reply], float]] = {}
         self._away: set[str] = set()
+        self.losses = dict.fromkeys(members, 0)
+        self.restarts = dict.fromkeys(members, 0)
 
     @property
     def silent_s(self) -> float:
-        """The age in seconds of the oldest open batch; thread-safe."""
+        """The age in seconds of the oldest open batch; may be read on any thread."""
         now = time.monotonic()
         return max((now - at for _, at in list(self._asked.values())), default=0.0)
+
+    def is_away(self, member: str) -> bool:
+        """Whether a member is lost; may be called from any thread."""
+        return member in self._away
 
     def idle(self) -> list[str]:
         """The members that may be asked."""
@@ -64,6 +71,7 @@ class Roster:
         if name in self._away or self.members[name] is not member:
             return False
         self._away.add(name)
+        self.losses[name] += 1
         self._asked.pop(name, None)
         return True
 
@@ -71,3 +79,4 @@ class Roster:
         """Use a restarted member."""
         self.members[member.name] = member
         self._away.discard(member.name)
+        self.restarts[member.name] += 1

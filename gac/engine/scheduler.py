@@ -45,6 +45,7 @@ class Scheduler:
             if self.running and not self._fits([*self.running, self.waiting[0]]):
                 return
             self.running.append(self.waiting.pop(0))
+            self.running[-1].note_admitted()
             self.running.sort(key=lambda sequence: sequence.number)
 
     def evict(self) -> list[Sequence]:
@@ -63,6 +64,15 @@ class Scheduler:
             if lengths and len(lengths) * max(lengths) > portions.capacity:
                 return False
         return True
+
+    def usage(self, member: str) -> float:
+        """The share of a member's slots that running sequences take; may be called from any thread.
+
+        As rows of one length, which is how the member keeps them.
+        """
+        contexts = (sequence.contexts.get(member) for sequence in list(self.running))
+        lengths = [len(context.ids) for context in contexts if context is not None]
+        return len(lengths) * max(lengths, default=0) / self._portions[member].capacity
 
     def batch(self, member: str, max_ids: int) -> Batch:
         """The open queries for a member, at most `max_ids` new ids in all.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from gac.core import END, Answer, Extend, FinishReason, GenerateRequest, Pick, Row
 from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strategy
@@ -67,6 +67,10 @@ class Sequence:
     def num_tokens(self) -> int:
         """Tokens committed so far."""
         return self._text.num_tokens
+
+    def note_admitted(self) -> None:
+        """It runs from now on; the first time counts."""
+        self._text.admitted_at = self._text.admitted_at or monotonic()
 
     @property
     def finished(self) -> bool:
@@ -263,6 +267,7 @@ class Sequence:
             return
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
+        self._metrics.note_token(asked, pick.owners)
         self._text.add(pick, token, asked, trace)
         if self._text.stopped:
             self.finish(FinishReason.STOP)

@@ -149,6 +149,11 @@ class Service:
         return self._engine
 
     @property
+    def last_engine(self) -> Engine | None:
+        """The engine, also after it has failed; None until members are loaded."""
+        return self._engine
+
+    @property
     def started(self) -> Started:
         """The loaded ensemble.  Raises: EngineUnavailable while there is none."""
         if self._started is None:
@@ -169,7 +174,7 @@ class Service:
         """Whether it is ready and no batch is overdue."""
         if self.state is not State.READY:
             return False
-        return self.engine.silent_s <= STALL_S
+        return self.engine.roster.silent_s <= STALL_S
 
     def begin_to_stop(self) -> None:
         """Abort running requests and begin to end members and Ray; `stop` waits for it."""

@@ -1,6 +1,7 @@
 """What a client sees of a sequence: an event for each token, and one at its end."""
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Protocol
 
 from gac.core import (
@@ -34,6 +35,8 @@ class Text:
     ) -> None:
         self.num_tokens = 0
         self.ended = False
+        self.admitted_at: float | None = None
+        """When it was first allowed to run, by `time.monotonic`."""
         self._request = request
         self._prompt_tokens = prompt_tokens
         self._sink = sink
@@ -56,7 +59,9 @@ class Text:
         self.num_tokens += 1
         self._num_ensembled += len(asked) > 1
         text = self._stream.push(token)
-        self._sink.put(TokenEvent(self._request.request_id, pick, asked, token, text, trace))
+        self._sink.put(
+            TokenEvent(self._request.request_id, pick, asked, token, text, trace, at=monotonic())
+        )
 
     def finish(
         self,
@@ -78,6 +83,8 @@ class Text:
                 abstained=abstained,
                 asked=asked,
                 trace=trace,
+                admitted_at=self.admitted_at,
+                at=monotonic(),
             )
         )
         self.ended = True

@@ -206,12 +206,12 @@ def test_silence_is_counted_from_the_question_not_from_idleness(fakes: FakeEnsem
     replace_extend(fakes, "b", lambda original, batch: gate.wait(20) and original(batch))
     with Running(fakes.ensemble, EVERY_STEP) as running:
         time.sleep(0.3)
-        assert running.engine.silent_s == 0.0
+        assert running.engine.roster.silent_s == 0.0
         asked_at = time.monotonic()
         [written] = running.submit([request_of(fakes, "r")])
-        while (silent_s := running.engine.silent_s) == 0.0:
+        while (silent_s := running.engine.roster.silent_s) == 0.0:
             time.sleep(0.001)
         assert silent_s <= time.monotonic() - asked_at
         gate.set()
         assert written.done.wait(20)
-        assert running.engine.silent_s == 0.0
+        assert running.engine.roster.silent_s == 0.0
