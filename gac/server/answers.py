@@ -1,69 +1,70 @@
-"""What a request's events are as JSON: pieces of text while it is written, and the whole answer."""
+"""The shape of an answer of `/api/generate`: pieces of text, and the whole answer as the end."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
-from gac.core import ErrorEvent, Event, GenerateRequest
-from gac.engine.client_request import ClientRequest
-from gac.engine.engine import Engine
-from gac.engine.hints import hints_for
-from gac.engine.service import Service
 from gac.engine.writer import WrittenText
+from gac.errors import GacError
+from gac.server.errors import error_body
+from gac.server.job import Job
 from gac.server.schemas import GenerateBody
+from gac.server.shape import Shape, Written, frame
 from gac.server.traces import conversation_trace, token_record
 
 
-@dataclass(frozen=True)
-class Job:
-    """One POST that was accepted: its body and what the engine makes of it."""
+class GenerateShape(Shape):
+    """One event for each piece of text, and one for the whole answer or for an error."""
 
-    service: Service
-    body: GenerateBody
-    asked: ClientRequest
-    requests: Sequence[GenerateRequest]
-    started_at: float
-    """By `time.monotonic`."""
-    traced_bytes: int
-    """The most memory that its traces may take."""
+    headers: Mapping[str, str] = {}
 
-    @property
-    def engine(self) -> Engine:
-        """The engine that generates it.  Raises: EngineUnavailable if it has failed."""
-        return self.service.engine
+    def __init__(self, job: Job, body: GenerateBody) -> None:
+        self._job = job
+        self._body = body
 
-    def pieces(self, events: Iterable[Event]) -> Iterator[bytes]:
-        """JSON for each event with text, and for each with a trace where that is asked for."""
-        index = {request.request_id: place for place, request in enumerate(self.requests)}
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def pieces(self, events: Sequence[Written]) -> bytes:
+        """An event for each piece of text, and for each trace where that is asked for."""
+        return b"".join(map(frame, self._records(events)))
+
+    def _records(self, events: Sequence[Written]) -> Iterator[bytes]:
+        index = {request.request_id: place for place, request in enumerate(self._job.requests)}
         for event in events:
-            if isinstance(event, ErrorEvent):
-                continue
             piece: dict[str, Any] = {"index": index[event.request_id], "text": event.text}
             if record := token_record(event):
                 piece["trace"] = record
             if record or event.text:
                 yield to_json(piece)
 
-    def answer(self, texts: Sequence[WrittenText], hints: Sequence[str]) -> bytes:
-        """The JSON of the whole answer."""
-        answer = _answer(texts, time.monotonic() - self.started_at)
+    def end(self, texts: Sequence[WrittenText], hints: Sequence[str]) -> bytes:
+        """The whole answer."""
+        return frame(self.whole(texts, hints), "end")
+
+    def broken(self, error: GacError) -> bytes:
+        """The error body."""
+        return frame(to_json(error_body(error)), "error")
+
+    def whole(self, texts: Sequence[WrittenText], hints: Sequence[str]) -> bytes:
+        """The fields of `GenerateAnswer`."""
+        answer = _answer(texts, time.monotonic() - self._job.started_at)
         if hints:
             answer["hints"] = hints
-        if self.body.trace:
-            pairs = zip(self.requests, texts, strict=True)
+        if self._body.trace:
+            pairs = zip(self._job.requests, texts, strict=True)
             answer["trace"] = (
-                conversation_trace(self.service.started.ensemble, self.body, place, *pair)
+                conversation_trace(self._job.service.started.ensemble, self._body, place, *pair)
                 for place, pair in enumerate(pairs)
             )
         return to_json(answer)
 
-    def hints(self, texts: Sequence[WrittenText]) -> list[str]:
-        """Hints for the client, e.g. that a chat template was not applied."""
-        tokenizers = self.service.started.tokenizers
-        return hints_for(self.asked, (tokenizers[n] for n in self.requests[0].prompts), texts)
+    def told(self, error: GacError) -> GacError:
+        """The error: its words are those of this route."""
+        return error
 
 
 def _answer(texts: Sequence[WrittenText], total_time: float) -> dict[str, Any]:

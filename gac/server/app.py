@@ -8,6 +8,7 @@ from gac.server.body_limit import BodyLimit
 from gac.server.errors import install_error_handlers
 from gac.server.gac_routes import gac_router
 from gac.server.health_routes import health_router
+from gac.server.intake import Intake
 from gac.server.request_log import activity_logged
 
 
@@ -21,6 +22,6 @@ def make_app(service: Service) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_bytes=service.config.server.max_body_bytes)
     install_error_handlers(app)
-    app.include_router(gac_router(service))
+    app.include_router(gac_router(Intake(service)))
     app.include_router(health_router(service))
     return app

@@ -1,21 +1,24 @@
-"""Answers on their way to a client: whole, or as server-sent events while they are written."""
+"""Answers on their way to a client: whole, or as server-sent events while they are written.
+
+Reads the engine's events and knows when what is sent; what it looks like is the `Shape`'s.
+"""
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
-from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gac.core import ErrorEvent, Event, FinishReason
+from gac.engine.hints import hints_for
 from gac.engine.stream import EVENTS_PER_TEXT
-from gac.engine.writer import Collector
+from gac.engine.writer import Collector, WrittenText
 from gac.errors import EngineUnavailable, GacError
-from gac.server.answers import Job
-from gac.server.errors import error_body
+from gac.server.job import Job
 from gac.server.request_log import RequestLog
+from gac.server.shape import Shape
 from gac.server.streaming import Batches, Bridge, ClientClosedRequest
 from gac.server.trace_budget import TraceBudget
 
@@ -25,31 +28,43 @@ PING_S = 10.0
 """After so long without an event a comment is sent, so that no proxy closes the connection."""
 PING = b": still working\n\n"
 
+Last = Callable[[Sequence[WrittenText], Sequence[str]], bytes]
+"""What is made of all texts, and of hints on them."""
+
 
 class _EngineResponse(Response):
     """A response whose content the engine generates while the response is open."""
 
-    def __init__(self, job: Job, bridge: Bridge, budget: TraceBudget) -> None:
+    def __init__(self, job: Job, shape: Shape, bridge: Bridge, budget: TraceBudget) -> None:
         super().__init__()
         self._job = job
+        self._shape = shape
         self._bridge = bridge
         self._budget = budget
         self._log = RequestLog(job.requests, job.started_at)
-        self._collector = Collector(job.requests, keep_tokens=bool(job.body.trace))
+        asked = job.asked
+        self._is_large = bool(asked.trace) or asked.logprobs is not None
+        self._collector = Collector(job.requests, keep_tokens=self._is_large)
 
-    async def _whole(self, first_at: float | None) -> bytes:
-        """The JSON of the whole answer; a large one is made on a worker thread.
+    async def _last(self, make: Last, first_at: float | None) -> bytes:
+        """What is sent when all texts are written; a large answer is made on a worker thread.
 
         Raises: EngineUnavailable if the end of the server cut a text short.
         """
         texts = self._collector.texts()
         if any(text.finish.reason is FinishReason.ABORT for text in texts):
             raise EngineUnavailable("the server is shutting down", code="engine_unavailable")
-        hints = self._job.hints(texts)
+        hints = self._hints(texts)
         self._log.end(texts, first_at, hints)
-        if self._job.body.trace:
-            return await run_in_threadpool(self._job.answer, texts, hints)
-        return self._job.answer(texts, hints)
+        if self._is_large:
+            return await run_in_threadpool(make, texts, hints)
+        return make(texts, hints)
+
+    def _hints(self, texts: Sequence[WrittenText]) -> list[str]:
+        """Hints for the client, e.g. that a chat template was not applied."""
+        tokenizers = self._job.service.started.tokenizers
+        writers = (tokenizers[name] for name in self._job.requests[0].prompts)
+        return hints_for(self._job.asked, writers, texts)
 
 
 class WholeAnswer(_EngineResponse):
@@ -57,12 +72,16 @@ class WholeAnswer(_EngineResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read all events, then respond.  Raises: what a request failed with."""
+        headers = dict(self._shape.headers)
         try:
             with self._budget.hold(self._job.traced_bytes):
                 body = await self._all_read(receive)
-                await Response(body, media_type="application/json")(scope, receive, send)
+                whole = Response(body, headers=headers, media_type="application/json")
+                await whole(scope, receive, send)
         except ClientClosedRequest:
             self._log.client_left()
+        except GacError as error:
+            raise self._shape.told(error) from error
 
     async def _all_read(self, receive: Receive) -> bytes:
         requests = self._job.requests
@@ -71,11 +90,11 @@ class WholeAnswer(_EngineResponse):
             async for events in batches:
                 for event in events:
                     self._collector.take(event)
-        return await self._whole(batches.stream.first_at)
+        return await self._last(self._shape.whole, batches.stream.first_at)
 
 
 class EventStream(_EngineResponse):
-    """Server-sent events: one for each piece of text, and the whole answer as the last."""
+    """Server-sent events: some for each batch of the engine's events, and then the end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events as they come.
@@ -90,18 +109,24 @@ class EventStream(_EngineResponse):
             with self._budget.hold(job.traced_bytes):
                 async with self._bridge.read(job.engine, job.requests, receive) as batches:
                     await self._send_pieces(batches)
-                whole = await self._whole(batches.stream.first_at)
-                await self._send_body(_frame(whole, "end"), more=False)
+                last = await self._last(self._shape.end, batches.stream.first_at)
+                await self._send_body(last, more=False)
         except ClientClosedRequest:
             self._log.client_left()
         except Exception as error:
-            if not self._has_begun:
-                raise
-            if not isinstance(error, GacError):
-                logger.exception("a stream failed")
-                error = GacError("internal error; the server's log has the details")
-            self._log.failed(error)
-            await self._send_body(_frame(to_json(error_body(error)), "error"), more=False)
+            await self._fail(error)
+
+    async def _fail(self, error: Exception) -> None:
+        """End the stream with an error.  Raises: the error, if nothing was sent before it."""
+        if isinstance(error, GacError):
+            error = self._shape.told(error)
+        if not self._has_begun:
+            raise error
+        if not isinstance(error, GacError):
+            logger.error("a stream failed", exc_info=error)
+            error = GacError("internal error; the server's log has the details")
+        self._log.failed(error)
+        await self._send_body(self._shape.broken(error), more=False)
 
     async def _send_pieces(self, batches: Batches) -> None:
         while True:
@@ -121,27 +146,22 @@ class EventStream(_EngineResponse):
             for event in events:
                 self._collector.take(event)
 
-    async def _pieces(self, events: Iterable[Event]) -> bytes:
-        if self._job.body.trace:
-            return await run_in_threadpool(self._frames, events)
-        return self._frames(events)
-
-    def _frames(self, events: Iterable[Event]) -> bytes:
-        return b"".join(map(_frame, self._job.pieces(events)))
+    async def _pieces(self, events: Sequence[Event]) -> bytes:
+        written = [event for event in events if not isinstance(event, ErrorEvent)]
+        if self._job.asked.trace:
+            return await run_in_threadpool(self._shape.pieces, written)
+        return self._shape.pieces(written)
 
     async def _send_body(self, body: bytes, more: bool = True) -> None:
         if not self._has_begun:
             self._has_begun = True
+            shape_headers = self._shape.headers.items()
             headers = [
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-cache"),
                 (b"x-accel-buffering", b"no"),  # nginx would hold events back
+                *((name.lower().encode(), value.encode()) for name, value in shape_headers),
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            body = self._shape.begin() + body
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-def _frame(data: bytes, event: str = "") -> bytes:
-    """One server-sent event; JSON has no line breaks."""
-    name = f"event: {event}\n".encode() if event else b""
-    return name + b"data: " + data + b"\n\n"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gac.errors import EngineOverloaded
-from gac.server.gac_routes import _prepared
+from gac.server.intake import prepared
 from gac.server.schemas import GenerateBody
 from gac.server.trace_budget import TraceBudget
 from tests.support.client import ask, generate, get, one
@@ -287,10 +287,10 @@ def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
         engine = fakes.service.engine
         assert until(lambda: engine.num_running + engine.num_waiting == 2)
         with monkeypatch.context() as patch:
-            patch.setattr("gac.server.gac_routes.prepare", lambda *_: 1 / 0)
+            patch.setattr("gac.server.intake.prepare", lambda *_: 1 / 0)
             with pytest.raises(EngineOverloaded):
-                _prepared(fakes.service, GenerateBody(**two).request(), TraceBudget())
-            patch.setattr("gac.server.gac_routes.run_in_threadpool", lambda *_: 1 / 0)
+                prepared(fakes.service, GenerateBody(**two).request(), TraceBudget())
+            patch.setattr("gac.server.intake.run_in_threadpool", lambda *_: 1 / 0)
             answer = generate(url, two)
         release.set()
         holding.join()
@@ -299,7 +299,7 @@ def test_full_server_refuses_before_it_tokenises(monkeypatch) -> None:
 
 
 def test_defect_is_500_without_a_traceback(url: str, fakes, monkeypatch) -> None:
-    monkeypatch.setattr("gac.server.gac_routes.prepare", lambda *_: 1 / 0)
+    monkeypatch.setattr("gac.server.intake.prepare", lambda *_: 1 / 0)
     answer = generate(url, one("a"))
     assert answer.status == 500
     assert answer.error["type"] == "server_error"

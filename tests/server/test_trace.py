@@ -19,7 +19,7 @@ from gac.decoding.strategies import StrategyMaker
 from gac.engine.client_request import ClientRequest
 from gac.engine.writer import write
 from gac.errors import TraceError
-from gac.server import answers, gac_routes
+from gac.server import answers, intake
 from gac.server.trace_budget import TraceBudget, traced_bytes
 from gac.server.traces import read_traces, token_record
 from tests.support.choices import BASE, CHOICES, NAMES, TRIO, WARM, body_of, refusal, trio
@@ -119,7 +119,7 @@ def test_traces_too_large_to_hold_are_400_before_anything_is_written(
 
 def test_traces_of_all_answers_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two fit, the third is told to come again, and does when one has ended."""
-    monkeypatch.setattr(gac_routes, "TraceBudget", lambda: TraceBudget(2_000_000))
+    monkeypatch.setattr(intake, "TraceBudget", lambda: TraceBudget(2_000_000))
     fakes = trio()
     release = threading.Event()
     fakes.on_extend(lambda batch: release.wait(20.0))
