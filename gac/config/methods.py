@@ -61,6 +61,9 @@ class AggregationConfig(Method, ABC):
 
     is_dense: ClassVar[bool] = False
     """Whether nothing less than all entries of all rows will do."""
+    is_normalised: ClassVar[bool] = False
+    """Whether its values sum to 1 as the rows do; else they are divided by their sum, where
+    probabilities are told, and all entries are asked for to know it."""
 
     @abstractmethod
     def function(self, main: str | None, order: Any) -> Callable[..., Any]:

@@ -117,6 +117,7 @@ class EntropyConfig(AggregationConfig):
 
     name: Literal["entropy"] = "entropy"
     is_dense = True
+    is_normalised = True
 
     def function(self, main: str | None, order: object) -> Aggregate:
         return entropy

@@ -162,6 +162,7 @@ class ArithmeticConfig(AggregationConfig):
     """The weighted mean of the members' probabilities."""
 
     name: Literal["arithmetic"] = "arithmetic"
+    is_normalised = True
 
     def function(self, main: str | None, order: object) -> Aggregate:
         return arithmetic

@@ -1,10 +1,10 @@
 """Rows of one position -> the token that is committed there, and who owns it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gac.core import Pick, Row, Sampling
-from gac.decoding.combine import Aggregate, Vote, arithmetic, owners, voters
+from gac.decoding.combine import Aggregate, Mean, Vote, arithmetic, owners, voters
 from gac.decoding.conflict import ConflictGuard
 from gac.decoding.greedy import clear_winner
 from gac.decoding.sampling import needs_all_entries, pick_token
@@ -16,7 +16,8 @@ class Decider:
     """Aggregate, then pick: greedy or by one draw from the combined distribution.
 
     A single row is used as it is, without the aggregation.  Rows of members with weight 0 are left
-    out if another row's member has a weight.  With `is_dense` the aggregation needs all entries.
+    out if another row's member has a weight.  With `is_dense` the aggregation needs all entries,
+    and unless `is_normalised` its values need not sum to 1.
     """
 
     weights: Mapping[str, float]
@@ -24,6 +25,7 @@ class Decider:
     order: TokenOrder
     aggregate: Aggregate = arithmetic
     is_dense: bool = False
+    is_normalised: bool = True
     guard: ConflictGuard | None = None
 
     @property
@@ -65,6 +67,18 @@ class Decider:
         """What the rows combine to; None where more entries are needed."""
         heard, aggregate = self._voting(rows)
         return aggregate(heard, self.weights)
+
+    def distribution(self, rows: Sequence[Row]) -> Mean | None:
+        """What the rows combine to, summing to 1 as they do; None where more entries are needed."""
+        heard, aggregate = self._voting(rows)
+        vote = aggregate(heard, self.weights)
+        if vote is None or aggregate is arithmetic or self.is_normalised:
+            return None if vote is None else vote.mean
+        mean = vote.mean
+        if not mean.is_complete:
+            return None
+        values = mean.low / mean.low.sum()
+        return replace(mean, low=values, high=values)
 
     def overruled(self, rows: Sequence[Row], pick: Pick) -> int | None:
         """The ensemble's token (union id), where the guard has kept the anchor's: the pick."""

@@ -21,6 +21,7 @@ class ReplaceConfig(AggregationConfig):
     """The distribution of the member `by`; the others do not count."""
 
     name: Literal["replace"] = "replace"
+    is_normalised = True
     by: NamedMember
 
     def function(self, main: str | None, order: object) -> Aggregate:

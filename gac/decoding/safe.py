@@ -214,6 +214,7 @@ class Doubt:
     def noted(self, drafted: Drafted, scored: Scored, place: int) -> Explain:
         """Explains the token committed at one place of a draft."""
         row, would = drafted.rows[place], drafted.picks[place]
+        # What is committed may list more entries of the row than what was drafted from.
         return lambda rows, pick: self.note(rows, pick, row, would, scored.at(place))
 
     def note(
@@ -227,7 +228,8 @@ class Doubt:
         """How the pick came about if `would` was the token drafted from `row`."""
         why = self.why(row, would, verdicts)
         if why is not Why.NO_CONSENSUS:
-            return Note(Outcome.DRAFTED, why, (row,), None, verdicts)
+            own = tuple(one for one in rows if one.member == self.drafter)
+            return Note(Outcome.DRAFTED, why, own, None, verdicts)
         if pick.token != would.token:
             return Note(Outcome.REPLACED, why, rows, would.token, verdicts)
         return Note(Outcome.ENSEMBLED, why, rows, None, verdicts)

@@ -37,6 +37,10 @@ class SafeConfig(Together):
     sharpen: Literal["none", "prefix_merge", "geometric"] = "none"
     merge_lambda: Probability = 0.1
 
+    @property
+    def is_normalised(self) -> bool:
+        return super().is_normalised and self.sharpen == "none"
+
     def function(self, main: str | None, order: TokenOrder) -> Aggregate:
         """The aggregation where members agree on half of the mass; else what sharpens it."""
         aggregate = super().function(main, order)

@@ -47,7 +47,18 @@ class Together(StrategyConfig):
             named = self.conflict_guard if isinstance(self.conflict_guard, str) else main
             guard = ConflictGuard(named, tokens, plain.order)
         aggregate = self.function(main, plain.order)
-        return replace(plain, aggregate=aggregate, is_dense=self.aggregation.is_dense, guard=guard)
+        return replace(
+            plain,
+            aggregate=aggregate,
+            is_dense=self.aggregation.is_dense,
+            is_normalised=self.is_normalised,
+            guard=guard,
+        )
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether what several rows become sums to 1 as they do."""
+        return self.aggregation.is_normalised
 
     def function(self, main: str | None, order: TokenOrder) -> Aggregate:
         """How several rows become one."""

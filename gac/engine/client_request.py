@@ -90,6 +90,7 @@ _ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("seed", "from -2^63 to 2^64 - 1", lambda n: -(2**63) <= n < 2**64),
     ("threshold", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
     ("n", "at least 1", lambda n: n >= 1),
+    ("logprobs", f"from 0 to {MOST_LOGPROBS}", lambda n: 0 <= n <= MOST_LOGPROBS),
     ("trace", f"from 0 to {MOST_TRACED}", lambda n: 0 <= n <= MOST_TRACED),
 )
 """By field: what it must be, in words and as a test, which no nan passes."""

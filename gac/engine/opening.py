@@ -6,8 +6,8 @@ from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
+from gac.engine.telling import teller_for
 from gac.engine.text import Sink
-from gac.engine.tracing import Tracer
 
 
 class Opening:
@@ -34,6 +34,7 @@ class Opening:
         make = self._make_strategy if request.strategy is None else StrategyMaker(request.strategy)
         weights = ensemble.weights if request.weights is None else request.weights
         decide = make.decider(members, weights, request.sampling, ensemble.order, tokens)
+        teller = teller_for(request, decide, ensemble.union)
         self._last_number += 1
         return Sequence(
             self._last_number,
@@ -45,6 +46,6 @@ class Opening:
             sink,
             self._metrics,
             drafts_for(self._speculation, members),
-            decide.needs_all_entries,
-            Tracer(request.trace, decide, tokens) if request.trace else None,
+            decide.needs_all_entries or teller.needs_all_entries,
+            teller,
         )

@@ -80,4 +80,5 @@ def _one_text(
         strategy=choice.strategy,
         weights=choice.weights,
         trace=request.trace,
+        logprobs=request.logprobs,
     )

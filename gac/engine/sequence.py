@@ -13,10 +13,9 @@ from gac.engine.known import Known
 from gac.engine.metrics import Metrics
 from gac.engine.picks import Picks
 from gac.engine.speculation import Drafts
+from gac.engine.telling import Teller, Told
 from gac.engine.text import Sink, Text
-from gac.engine.tracing import Tracer
 from gac.errors import GacError, MemberError
-from gac.trace import TokenTrace
 from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.union import UnionVocabulary
 
@@ -27,7 +26,7 @@ class Sequence:
     Once started, it waits for rows of its open step or for its reader, can go on, or has finished.
     `limits` are the most ids it may have at each member.  `drafts`, where given, lets one member
     write ahead of steps that ask all members.  With `dense` all entries of every row are asked for.
-    `tracer` is given if the request asks for a trace.
+    `teller` tells of the tokens what the request wants to know.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Sequence:
         metrics: Metrics,
         drafts: Drafts | None = None,
         dense: bool = False,
-        tracer: Tracer | None = None,
+        teller: Teller | None = None,
     ) -> None:
         self.number = number
         self.request = request
@@ -53,7 +52,7 @@ class Sequence:
         self._strategy = strategy
         self._metrics = metrics
         self._dense = dense
-        self._tracer = tracer
+        self._teller = teller or Teller()
         self._ahead = Ahead(request, self._known, limits, drafts)
         self._overlap = Overlap(metrics)
         self._picks = Picks()
@@ -246,29 +245,29 @@ class Sequence:
         pick = commit.decide(commit.rows)
         decided = perf_counter()
         self._metrics.combine_s += decided - started
-        if pick is None:
+        told = None if pick is None else self._teller.told(commit, pick, self._asked)
+        if pick is None or told is None:
             if tried is not None and tried.dense:
                 raise GacError("a token stays undecided although all entries are known")
             self._step = complete(commit)
             self._metrics.note_completion(self._step.dense)
             return False
-        self._commit(pick, None if self._tracer is None else self._tracer.trace(commit, pick))
+        self._asked.clear()
+        self._commit(pick, told)
         self._metrics.commit_s += perf_counter() - decided
         return not self.finished
 
     # What a committed token does
 
-    def _commit(self, pick: Pick, trace: TokenTrace | None) -> None:
+    def _commit(self, pick: Pick, told: Told) -> None:
         """END ends the text; else bytes, text, stop strings, length: in this order."""
-        asked = tuple(sorted(self._asked))
-        self._asked.clear()
         if pick.token == END:
-            self.finish(FinishReason.STOP, asked, trace)
+            self.finish(FinishReason.STOP, told)
             return
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
-        self._metrics.note_token(asked, pick.owners)
-        self._text.add(pick, token, asked, trace)
+        self._metrics.note_token(told.asked, pick.owners)
+        self._text.add(pick, token, told)
         if self._text.stopped:
             self.finish(FinishReason.STOP)
         elif self._is_full():
@@ -282,13 +281,11 @@ class Sequence:
             for name, context in self.contexts.items()
         )
 
-    def finish(
-        self, reason: FinishReason, asked: tuple[str, ...] = (), trace: TokenTrace | None = None
-    ) -> None:
-        """Close the strategy and end the text; `asked` and `trace` are of END, if it was picked."""
+    def finish(self, reason: FinishReason, told: Told | None = None) -> None:
+        """Close the strategy and end the text; `told` is of END, if it was picked."""
         self._close()
         abstained = tuple(n for n, context in self.contexts.items() if context.abstains)
-        self._text.finish(reason, abstained, asked, trace)
+        self._text.finish(reason, abstained, told or Told())
 
     def fail(self, error: Exception) -> None:
         """Close the strategy and report the error in place of an end."""

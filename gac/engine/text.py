@@ -13,8 +13,9 @@ from gac.core import (
     Pick,
     TokenEvent,
 )
-from gac.trace import TokenTrace
+from gac.engine.telling import Told
 from gac.vocabulary.detokenizer import TextStream
+from gac.vocabulary.shown_tokens import ShownTokens
 
 
 class Sink(Protocol):
@@ -41,6 +42,7 @@ class Text:
         self._prompt_tokens = prompt_tokens
         self._sink = sink
         self._stream = TextStream(request.stop)
+        self._shown = None if request.logprobs is None else ShownTokens()
         self._num_ensembled = 0
 
     @property
@@ -52,37 +54,47 @@ class Text:
         """Whether nothing more may be written until the reader catches up."""
         return self._sink.is_full()
 
-    def add(
-        self, pick: Pick, token: bytes, asked: tuple[str, ...], trace: TokenTrace | None
-    ) -> None:
-        """Add one more token, which these members were asked about."""
+    def add(self, pick: Pick, token: bytes, told: Told) -> None:
+        """Add one more token."""
         self.num_tokens += 1
-        self._num_ensembled += len(asked) > 1
+        self._num_ensembled += len(told.asked) > 1
         text = self._stream.push(token)
         self._sink.put(
-            TokenEvent(self._request.request_id, pick, asked, token, text, trace, at=monotonic())
+            TokenEvent(
+                request_id=self._request.request_id,
+                pick=pick,
+                asked=told.asked,
+                token_bytes=token,
+                text=text,
+                trace=told.trace,
+                likelihood=told.likelihood,
+                num_shown=0 if self._shown is None else self._shown.push(token, len(text)),
+                at=monotonic(),
+            )
         )
 
     def finish(
         self,
         reason: FinishReason,
         abstained: tuple[str, ...],
-        asked: tuple[str, ...] = (),
-        trace: TokenTrace | None = None,
+        told: Told,
     ) -> None:
         """Report the end, with the text that stop strings or partial characters still held."""
         assert not self.ended
+        text, shown = self._stream.flush(), self._shown
         self._sink.put(
             FinishEvent(
                 request_id=self._request.request_id,
-                text=self._stream.flush(),
+                text=text,
                 reason=reason,
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=self.num_tokens,
                 ensembled_tokens=self._num_ensembled,
                 abstained=abstained,
-                asked=asked,
-                trace=trace,
+                asked=told.asked,
+                trace=told.trace,
+                likelihood=told.likelihood,
+                num_shown=0 if shown is None else shown.finish(len(text), self.stopped),
                 admitted_at=self.admitted_at,
                 at=monotonic(),
             )

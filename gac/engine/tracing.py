@@ -58,7 +58,7 @@ class Tracer:
 
     def _member(self, row: Row, weight: float) -> MemberTrace:
         entries = row.entries
-        best = _best(entries.ids, entries.probs, self.count, self.decide.order)
+        best = best_places(entries.ids, entries.probs, self.count, self.decide.order)
         top = (
             Candidate(self.tokens[entries.ids[at]], float(entries.probs[at]))
             for at in best.tolist()
@@ -67,7 +67,7 @@ class Tracer:
 
     def _combined(self, vote: Vote) -> tuple[CombinedCandidate, ...]:
         mean: Mean = vote.mean
-        best = _best(mean.ids, mean.low, self.count, self.decide.order)
+        best = best_places(mean.ids, mean.low, self.count, self.decide.order)
         return tuple(
             CombinedCandidate(self.tokens[mean.ids[at]], float(mean.low[at]), float(mean.high[at]))
             for at in best.tolist()
@@ -94,13 +94,13 @@ def _verdict(member: str, verdict: Verdict | None) -> VerdictTrace:
 
 
 def _favourite(row: Row, order: TokenOrder) -> int:
-    return int(row.entries.ids[_best(row.entries.ids, row.entries.probs, 1, order)[0]])
+    return int(row.entries.ids[best_places(row.entries.ids, row.entries.probs, 1, order)[0]])
 
 
-def _best(
+def best_places(
     ids: Ids, values: NDArray[np.floating], count: int, order: TokenOrder
 ) -> NDArray[np.intp]:
-    """The places of the largest values above 0, largest first, ties by bytes."""
+    """The places of the `count` (> 0) largest values above 0, largest first, ties by bytes."""
     size = min(count, values.size)
     smallest = np.partition(values, values.size - size)[values.size - size]
     places = np.flatnonzero((values >= smallest) & (values > 0.0))

@@ -15,6 +15,7 @@ from tests.support.fake_service import Fakes, fake_config, fakes_for
 
 USER = {"role": "user", "content": "the cat"}
 PLAIN = ClientRequest(messages_list=[[USER]])
+PENALTIES = {"presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,8 @@ def refused(fakes: Fakes, **changes: Any) -> RequestError:
         ({"seed": 2**64}, "seed", "2^64"),
         ({"threshold": 1.1}, "threshold", "from 0 to 1"),
         ({"trace": 21}, "trace", "from 0 to 20"),
+        ({"logprobs": -1}, "logprobs", "from 0 to 20"),
+        ({"logprobs": 21}, "logprobs", "from 0 to 20"),
         ({"weights": {"ada": float("nan"), "bora": 1.0}}, "weights.ada", "finite"),
         ({"weights": {"ada": -1.0, "bora": 1.0}}, "weights.ada", "at least 0"),
         ({"until": ["a"] * 65}, "until", "at most 64"),
@@ -104,10 +107,12 @@ def test_every_field_reaches_the_engine(fakes: Fakes) -> None:
         weights={"bora": 3.0, "ada": 1.0},
         aggregation="min",
         trace=4,
+        logprobs=3,
     )
     [one] = prepare(fakes.service.config, fakes.service.started, asked)
     assert (one.max_new_tokens, one.max_length, one.min_new_tokens) == (8, 30, 2)
     assert (one.ignore_eos, one.stop, one.trace) == (True, ("zz",), 4)
+    assert one.logprobs == 3
     assert one.sampling == Sampling(0.5, 3, 0.9, 0.1, 7)
     assert one.weights == {"ada": 0.25, "bora": 0.75}
     assert one.strategy is not None
@@ -126,4 +131,6 @@ def test_seed_is_drawn_for_each_text_unless_it_was_sent(fakes: Fakes) -> None:
 
 def test_http_has_the_same_fields_and_defaults() -> None:
     assert GenerateBody(messages_list=[[USER]]).request() == replace(PLAIN, messages_list=[[USER]])
-    assert {field.name for field in fields(ClientRequest)} <= set(GenerateBody.model_fields)
+    ours = {"n", "logprobs", "echo", *PENALTIES}
+    missing = {field.name for field in fields(ClientRequest)} - set(GenerateBody.model_fields)
+    assert missing == ours, "what `/api/generate` does not take"
