@@ -21,6 +21,7 @@ ALLOWED_ON = {
     "ray": {"members"},
     "fastapi": {"server"},
     "starlette": {"server"},
+    "prometheus_client": {"server"},
     "uvicorn": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},

@@ -197,9 +197,7 @@ class Engine:
     def _advance_all(self) -> None:
         for sequence in list(self._scheduler.running):
             while sequence.can_go_on():
-                before = sequence.num_tokens
                 self._guarded(sequence, sequence.go_on)
-                self.metrics.tokens += sequence.num_tokens - before
 
     def _guarded(self, sequence: Sequence, act: Callable[[], None]) -> None:
         """Let a sequence act; if that fails, this sequence fails and the others go on."""

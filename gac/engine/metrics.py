@@ -34,15 +34,15 @@ class Metrics:
     `completed` counts the tokens that were not decided by the rows as they came and needed some
     entries more, `dense` those that needed all; drafted tokens count at every member that writes or
     judges them.  Of the tokens that strategies had `drafted`, `wasted` were dropped.
-    For `ensembled` tokens more than one member was asked.
+    For `ensembled` tokens more than one member was asked, for the others one `alone`.
     """
 
     finished: int = 0
     failed: int = 0
     aborted: int = 0
     evictions: int = 0
-    tokens: int = 0
     ensembled: int = 0
+    alone: int = 0
     completed: int = 0
     dense: int = 0
     drafted: int = 0
@@ -56,9 +56,16 @@ class Metrics:
         """Nothing yet, for these members."""
         return cls(members={name: Spent() for name in members})
 
+    @property
+    def tokens(self) -> int:
+        """All that were committed."""
+        return self.ensembled + self.alone
+
     def note_token(self, asked: Collection[str], owners: Iterable[str]) -> None:
         """A token was committed; END is none."""
-        self.ensembled += len(asked) > 1
+        is_ensembled = len(asked) > 1
+        self.ensembled += is_ensembled
+        self.alone += not is_ensembled
         for owner in owners:
             self.members[owner].won += 1
 

@@ -1,20 +1,42 @@
 """The FastAPI application over a service."""
 
+from typing import Any
+
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 import gac
 from gac.engine.service import Service
 from gac.server.body_limit import BodyLimit
 from gac.server.errors import install_error_handlers
+from gac.server.exchange import Exchanges
 from gac.server.gac_routes import gac_router
 from gac.server.health_routes import health_router
 from gac.server.intake import Intake
+from gac.server.metrics_routes import metrics_router, registry_for
 from gac.server.request_log import activity_logged
+from gac.server.request_metrics import RequestMetrics
+from gac.server.streaming import Bridge
+
+
+class _Application(FastAPI):
+    """One that notes every exchange, around all other middleware."""
+
+    def __init__(self, requests: RequestMetrics, **options: Any) -> None:
+        super().__init__(**options)
+        self._requests = requests
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called once, at the first request."""
+        return Exchanges(super().build_middleware_stack(), self._requests.note_end)
 
 
 def make_app(service: Service) -> FastAPI:
     """The application; starting and stopping the service is the caller's business."""
-    app = FastAPI(
+    registry = registry_for(service)
+    requests = RequestMetrics(registry)
+    app = _Application(
+        requests,
         title="GaC server",
         version=gac.__version__,
         strict_content_type=False,
@@ -22,6 +44,7 @@ def make_app(service: Service) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_bytes=service.config.server.max_body_bytes)
     install_error_handlers(app)
-    app.include_router(gac_router(Intake(service)))
+    app.include_router(gac_router(Intake(service, Bridge(requests))))
     app.include_router(health_router(service))
+    app.include_router(metrics_router(registry))
     return app

@@ -19,9 +19,9 @@ from gac.server.trace_budget import TraceBudget, check_trace, traced_bytes
 class Intake:
     """The way in and out of a service that may still be loading; one for all its routes."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, bridge: Bridge) -> None:
         self.service = service
-        self._bridge = Bridge()
+        self._bridge = bridge
         self._budget = TraceBudget()
 
     async def take(self, asked: ClientRequest) -> Job:

@@ -15,6 +15,7 @@ from gac.engine.service import Service
 from gac.engine.writer import WrittenText
 from gac.errors import EngineUnavailable, GacError
 from gac.model.templates import REFUSED_BY_TEMPLATE
+from gac.server.exchange import current_exchange, note_failure
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class RequestLog:
 
     def client_left(self) -> None:
         """The client went away; what still ran was aborted."""
+        current_exchange().has_client_left = True
         seconds = time.monotonic() - self._started_at
         logger.info(
             "request %s: the client left after %.2f s, its texts are aborted", self._name, seconds
@@ -64,11 +66,13 @@ class RequestLog:
 
     def failed(self, error: GacError) -> None:
         """It failed after its first byte was sent."""
+        note_failure(error)
         logger.warning("request %s: failed: %s", self._name, reason_of(error))
 
 
 def log_refusal(error: GacError, status: int) -> None:
     """A request was answered with an error."""
+    note_failure(error)
     field = f" ({_printable(error.param)})" if error.param else ""
     if status < 500:
         logger.info("refused with %d%s: %s", status, field, reason_of(error))

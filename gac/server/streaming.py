@@ -1,8 +1,9 @@
 """The engine's streams for readers on an event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -11,6 +12,7 @@ from gac.core import Event, GenerateRequest
 from gac.engine.engine import Engine
 from gac.engine.stream import Stream
 from gac.errors import GacError
+from gac.server.request_metrics import RequestMetrics
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -22,11 +24,15 @@ class ClientClosedRequest(GacError):
 
 
 class Batches(AsyncIterator[list[Event]]):
-    """Iterates over the events of a stream in batches: all that came since the last one."""
+    """Iterates over the events of a stream in batches: all that came since the last one.
 
-    def __init__(self, stream: Stream) -> None:
+    Each batch is shown to `observe` first.
+    """
+
+    def __init__(self, stream: Stream, observe: Callable[[Iterable[Event]], None]) -> None:
         self.news = asyncio.Event()
         self.stream = stream
+        self._observe = observe
         self._is_client_gone = False
 
     async def __anext__(self) -> list[Event]:
@@ -36,6 +42,7 @@ class Batches(AsyncIterator[list[Event]]):
             if self._is_client_gone:
                 raise ClientClosedRequest("the client went away")
             if events := self.stream.take():
+                self._observe(events)
                 return events
             await self.news.wait()
         raise StopAsyncIteration
@@ -49,7 +56,8 @@ class Batches(AsyncIterator[list[Event]]):
 class Bridge:
     """Wakes readers on an event loop; one `call_soon_threadsafe` serves all that are ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: RequestMetrics) -> None:
+        self._metrics = metrics
         self._ready: SimpleQueue[asyncio.Event] = SimpleQueue()
         self._is_wake_scheduled = False
 
@@ -67,8 +75,12 @@ class Bridge:
         Raises: what `Engine.stream` raises.
         """
         loop = asyncio.get_running_loop()
-        with engine.stream(requests) as stream:
-            batches = Batches(stream)
+        submitted_at = time.monotonic()
+        with (
+            engine.stream(requests) as stream,
+            closing(self._metrics.reading(requests, submitted_at)) as reading,
+        ):
+            batches = Batches(stream, reading.take)
             stream.call_when_ready(partial(self._wake, loop, batches.news), num_events)
             leaving = loop.create_task(_disconnect(receive))
             leaving.add_done_callback(batches.note_client_gone)

@@ -114,6 +114,9 @@ def test_request_that_kills_its_member_is_not_tried_for_ever() -> None:
     assert isinstance(poison.end, ErrorEvent)
     assert "member 'ada' died" in str(poison.end.error)
     assert num_deaths == EngineLimits().max_losses
+    assert (
+        engine.roster.losses == engine.roster.restarts == {"ada": num_deaths, "bora": 0, "cleo": 0}
+    )
     assert said(later) == said(alone(SPEC, EVERY_STEP))
 
 
