@@ -145,12 +145,27 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Forced:
+    """The first tokens of a text, given instead of picked: they are scored as if they had been.
+
+    `tokens` are union ids, none of them END.  `member` takes them in under its own ids in
+    `own_ids`, and owns each beside those that would own it if it had been picked.
+    """
+
+    tokens: tuple[int, ...] = ()
+    member: str | None = None
+    own_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One text to write: what goes into the engine.
 
     The members in `prompts` write it.  Without a `strategy`, or without `weights`, the engine's own
     apply.  With a `trace` above 0 every token has a trace that lists so many candidates.  With
     `logprobs` (0 or more) every token has a likelihood that lists so many tokens.
+    The first TokenEvents are those of the `forced` tokens.  Stop strings, limits on tokens, traces
+    and counts of tokens concern only what is written after these.
     """
 
     request_id: str
@@ -165,6 +180,7 @@ class GenerateRequest:
     weights: Mapping[str, float] | None = None
     trace: int = 0
     logprobs: int | None = None
+    forced: Forced = Forced()
 
 
 @dataclass(frozen=True, slots=True)

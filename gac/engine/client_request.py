@@ -4,11 +4,11 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gac.core import Sampling
 from gac.engine.choice import Named, Wishes
-from gac.engine.prompts import Conversation
+from gac.engine.prompts import Conversation, Entry, is_ids
 from gac.errors import RequestError
 
 MOST_TRACED = 20
@@ -23,7 +23,8 @@ LONGEST_STOP_STRING = 1024
 class ClientRequest:
     """What a client asks for; the fields and their defaults are those of `/api/generate`.
 
-    An entry of `messages_list` is a conversation, or a plain text that is continued as it stands.
+    An entry of `messages_list` is a conversation, or a plain text that is continued as it stands,
+    or a tuple of ids of the reference member (see `Choice.reference`), to which nothing is added.
     `n` texts are written for each entry: its choices, which share a seed, and one reading of the
     prompt.  Without a `seed` one is drawn for each entry.  `trace` is the number of candidates that
     the trace lists for each token; 0 is no trace.  `logprobs` is the number of most probable tokens
@@ -32,7 +33,7 @@ class ClientRequest:
     well, as if the ensemble had picked them, and `max_new_tokens` may be 0.
     """
 
-    messages_list: Sequence[Conversation | str]
+    messages_list: Sequence[Entry]
     apply_chat_template: bool = False
     max_new_tokens: int = 50
     max_length: int | None = None
@@ -64,6 +65,11 @@ class ClientRequest:
         return len(self.messages_list) * self.n
 
     @property
+    def scores_prompts(self) -> bool:
+        """Whether the tokens of its prompts have likelihoods, too."""
+        return self.echo and self.logprobs is not None
+
+    @property
     def wishes(self) -> Wishes:
         """The fields that choose members, weights, strategy and aggregation."""
         return Wishes(self.strategy, self.threshold, self.weights, self.aggregation, self.members)
@@ -80,7 +86,7 @@ class ClientRequest:
 
 
 _ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("max_new_tokens", "at least 1", lambda n: n >= 1),
+    ("max_new_tokens", "at least 1, or 0 with echo", lambda n: n >= 0),
     ("max_length", "at least 1", lambda n: n >= 1),
     ("min_new_tokens", "at least 0", lambda n: n >= 0),
     ("temperature", "from 0 to 100", lambda x: 0.0 <= x <= 100.0),
@@ -105,6 +111,8 @@ def check_values(request: ClientRequest) -> None:
         value = getattr(request, field)
         if value is not None and not allows(value):
             raise _wrong(field, f"must be {words}, not {value}")
+    if not (request.max_new_tokens or request.echo):
+        raise _wrong("max_new_tokens", "must be at least 1, or 0 with echo, not 0")
     if request.min_new_tokens > request.max_new_tokens:
         excess = f"{request.min_new_tokens} exceeds max_new_tokens {request.max_new_tokens}"
         raise _wrong("min_new_tokens", excess)
@@ -112,16 +120,21 @@ def check_values(request: ClientRequest) -> None:
         if not (0.0 <= weight and math.isfinite(weight)):
             raise _wrong(f"weights.{name}", f"must be finite and at least 0, not {weight}")
     _check_stop_strings(request.until)
+    _check_prompts(request)
+
+
+def _check_prompts(request: ClientRequest) -> None:
     if not request.messages_list:
         raise _wrong("messages_list", "must have at least 1 conversation")
-    for place, conversation in enumerate(request.messages_list):
+    for place, entry in enumerate(request.messages_list):
         where = f"messages_list[{place}]"
-        if isinstance(conversation, str) and request.apply_chat_template:
-            what = f"{where} is a plain text; a chat template needs messages"
+        if request.apply_chat_template and (isinstance(entry, str) or is_ids(entry)):
+            given = "a plain text" if isinstance(entry, str) else "given as ids"
+            what = f"{where} is {given}; a chat template needs messages"
             raise _wrong("apply_chat_template", what)
-        if not isinstance(conversation, str) and not conversation:
+        if not isinstance(entry, str) and not entry:
             raise _wrong(where, "must have at least 1 message")
-        for field, text in _texts(where, conversation):
+        for field, text in _texts(where, entry):
             _check_text(field, text)
 
 
@@ -139,16 +152,16 @@ def _check_stop_strings(until: Sequence[str]) -> None:
         _check_text(f"until[{place}]", text)
 
 
-def _texts(where: str, conversation: Conversation | str) -> Iterator[tuple[str, str]]:
-    """Every text of a conversation, with its place."""
-    if isinstance(conversation, str):
-        yield where, conversation
-        return
-    for place, message in enumerate(conversation):
-        if not message["role"]:
-            raise _wrong(f"{where}[{place}].role", "must have at least 1 character")
-        for key in ("role", "content"):
-            yield f"{where}[{place}].{key}", message[key]
+def _texts(where: str, entry: Entry) -> Iterator[tuple[str, str]]:
+    """Every text of a prompt, with its place."""
+    if isinstance(entry, str):
+        yield where, entry
+    elif not is_ids(entry):
+        for place, message in enumerate(cast("Conversation", entry)):
+            if not message["role"]:
+                raise _wrong(f"{where}[{place}].role", "must have at least 1 character")
+            for key in ("role", "content"):
+                yield f"{where}[{place}].{key}", message[key]
 
 
 def _check_text(field: str, text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from gac.core import FinishReason
 from gac.engine.client_request import ClientRequest
+from gac.engine.prompts import Entry, is_ids
 from gac.engine.writer import WrittenText
 from gac.model.templates import MemberTokenizer
 
@@ -17,7 +18,7 @@ def hints_for(
     empty = [
         f"response[{place}]"
         for place, text in enumerate(texts)
-        if not isinstance(request.messages_list[place // request.n], str)
+        if _is_conversation(request.messages_list[place // request.n])
         and text.finish.reason is FinishReason.STOP
         and not text.finish.completion_tokens
     ]
@@ -26,3 +27,7 @@ def hints_for(
     where = f"{', '.join(empty)}: " if len(texts) > 1 else ""
     what = "the prompt was sent without a chat template; set apply_chat_template: true"
     return [f"{where}0 tokens: {what}"]
+
+
+def _is_conversation(entry: Entry) -> bool:
+    return not (isinstance(entry, str) or is_ids(entry))

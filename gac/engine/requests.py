@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gac.config import Config
-from gac.core import GenerateRequest, Prompt, Sampling
+from gac.core import Forced, GenerateRequest, Prompt, Sampling
 from gac.engine.choice import Choice, choose
 from gac.engine.client_request import ClientRequest, check_values
-from gac.engine.prompts import build_prompts, check_room
+from gac.engine.echo import ids_of, split
+from gac.engine.prompts import build_prompts, check_ids, check_room, is_ids, prompts_of_ids
 from gac.engine.startup import Started
 from gac.errors import RequestError
+from gac.model.templates import MemberTokenizer
 
 
 def check_limits(config: Config, request: ClientRequest) -> None:
@@ -50,15 +52,35 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
     batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
     prepared: list[GenerateRequest] = []
-    for conversation in request.messages_list:
-        prompts = build_prompts(tokenizers, conversation, request.apply_chat_template)
-        check_room(started.ensemble, prompts, request.max_length)
+    for place in range(len(request.messages_list)):
+        prompts, forced = _read(started, tokenizers, choice.reference, request, place)
         first = request.sampling()
-        for place in range(request.n):
+        for number in range(request.n):
             request_id = f"{batch_id}-{len(prepared)}"
-            sampling = replace(first, choice=place)
-            prepared.append(_one_text(request_id, request, choice, prompts, sampling))
+            sampling = replace(first, choice=number)
+            prepared.append(_one_text(request_id, request, choice, prompts, forced, sampling))
     return prepared
+
+
+def _read(
+    started: Started,
+    tokenizers: Mapping[str, MemberTokenizer],
+    reference: str,
+    request: ClientRequest,
+    place: int,
+) -> tuple[Mapping[str, Prompt], Forced]:
+    """What every member reads of an entry, and what of it is forced because it is scored."""
+    entry, forced = request.messages_list[place], Forced()
+    if is_ids(entry):
+        check_ids(tokenizers[reference], entry, f"messages_list[{place}]")
+    if request.scores_prompts:
+        ids = ids_of(tokenizers[reference], entry)
+        prompts, forced = split(tokenizers, ids, reference, started.ensemble.union)
+        whole = prompts_of_ids(tokenizers, ids, reference)
+    else:
+        whole = prompts = build_prompts(tokenizers, entry, request.apply_chat_template, reference)
+    check_room(started.ensemble, whole, request.max_length, min(1, request.max_new_tokens))
+    return prompts, forced
 
 
 def _one_text(
@@ -66,6 +88,7 @@ def _one_text(
     request: ClientRequest,
     choice: Choice,
     prompts: Mapping[str, Prompt],
+    forced: Forced,
     sampling: Sampling,
 ) -> GenerateRequest:
     return GenerateRequest(
@@ -81,4 +104,5 @@ def _one_text(
         weights=choice.weights,
         trace=request.trace,
         logprobs=request.logprobs,
+        forced=forced,
     )

@@ -71,6 +71,31 @@ class MemberTokenizer:
         after = self.vocabulary.spell(self.prompts.encode_rendered(told))
         return after[len(before) :].startswith(b" " + ANSWER.encode())
 
+    @property
+    def start(self) -> int | None:
+        """The id that stands in for the start of a text where nothing else does.
+
+        BOS, else EOS if it ends texts, else the first stop id; None without stop ids.
+        """
+        bos, eos = self.hf_tokenizer.bos_token_id, self.hf_tokenizer.eos_token_id
+        if bos is not None and bos < len(self.vocabulary.token_bytes):
+            return int(bos)
+        stops = self.vocabulary.stop_ids
+        return eos if eos in stops else min(stops, default=None)
+
+    def text_of(self, ids: Sequence[int]) -> bytes:
+        """The text that ids spell if one begins with them: without a dummy space in front."""
+        spelled = self.vocabulary.spell(ids)
+        return spelled.removeprefix(b" ") if self.prompts.adds_space else spelled
+
+    def prompt_of(self, text: bytes) -> Prompt:
+        """A plain text as this member reads it; `start`, where that would be no ids at all.
+
+        Raises: RequestError if the vocabulary cannot spell it.
+        """
+        ids = self.prompts.encode_bytes(text)
+        return Prompt(tuple(ids) if ids or self.start is None else (self.start,))
+
     def prompt(self, messages: Sequence[Message], apply_chat_template: bool) -> Prompt:
         """A conversation as this member reads it.
 

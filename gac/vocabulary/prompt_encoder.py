@@ -47,6 +47,8 @@ class PromptEncoder:
         not_for_assistants = pattern_of(list(controls), reads_metaspace)
         self._not_for_assistants = re.compile(f"{not_for_assistants}|{never_read}")
         self._before, self._after = self._frame()
+        self.adds_space = vocabulary.spell(self._parse("a")) == b" a"
+        """Whether a text is read with a dummy space in front."""
 
     def _frame(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts before and after a text: BOS, if anything."""
@@ -64,6 +66,17 @@ class PromptEncoder:
     def encode_text(self, text: str) -> list[int]:
         """A user's text without a template: see `encode_joined`."""
         return self.encode_joined([{"role": "user", "content": text}])
+
+    def encode_bytes(self, text: bytes) -> list[int]:
+        """Bytes as a plain text, like `encode_text`; if they are no UTF-8, what is not is spelled.
+
+        Raises: RequestError if the vocabulary lacks a byte of it.
+        """
+        try:
+            return self.encode_text(text.decode())
+        except UnicodeDecodeError:
+            spelled = b" " + text if self.adds_space else text
+            return [*self._before, *self._spell(spelled), *self._after]
 
     def encode_joined(self, messages: Sequence[Message]) -> list[int]:
         """Contents joined by newlines, without a template; BOS as the tokenizer adds it.
@@ -115,7 +128,7 @@ class PromptEncoder:
             added = self._added.search(piece)
             border = added.start() if added else len(piece)
             # It goes on in mid-text: no dummy prefix here.
-            ids += self._spell(taken[ord(placeholder) - _FIRST] + piece[:border])
+            ids += self._spell((taken[ord(placeholder) - _FIRST] + piece[:border]).encode())
             ids += self._parse(piece[border:])
         return ids
 
@@ -125,12 +138,14 @@ class PromptEncoder:
         ids: list[int] = encoded.ids
         return ids
 
-    def _spell(self, text: str) -> list[int]:
+    def _spell(self, text: bytes) -> list[int]:
         try:
-            return self._vocabulary.literal.encode(text.encode())
+            return self._vocabulary.literal.encode(text)
         except CannotSpell as error:
             name = self._vocabulary.name
-            raise RequestError(f"member {name!r} cannot read {text!r}: {error}") from error
+            raise RequestError(
+                f"member {name!r} cannot read {text.decode(errors='replace')!r}: {error}"
+            ) from error
 
 
 def _tokenizer_within(tokenizer_json: str, num_ids: int) -> Tokenizer:
