@@ -14,6 +14,7 @@ from gac.server.gac_routes import gac_router
 from gac.server.health_routes import health_router
 from gac.server.intake import Intake
 from gac.server.metrics_routes import metrics_router, registry_for
+from gac.server.openai.routes import openai_router
 from gac.server.request_log import activity_logged
 from gac.server.request_metrics import RequestMetrics
 from gac.server.streaming import Bridge
@@ -44,7 +45,9 @@ def make_app(service: Service) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_bytes=service.config.server.max_body_bytes)
     install_error_handlers(app)
-    app.include_router(gac_router(Intake(service, Bridge(requests))))
+    intake = Intake(service, Bridge(requests))
+    app.include_router(gac_router(intake))
+    app.include_router(openai_router(intake))
     app.include_router(health_router(service))
     app.include_router(metrics_router(registry))
     return app

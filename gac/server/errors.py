@@ -83,7 +83,9 @@ def validation_error(problems: Sequence[Mapping[str, Any]]) -> RequestError:
         message = "must be a JSON object, sent as Content-Type: application/json"
     path = _path(location)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return RequestError(f"{path or 'the body'}: {message}{more}", param=path or None)
+    code = problem["type"] if problem["type"] == "unsupported_parameter" else None
+    text = f"{path or 'the body'}: {message}{more}"
+    return RequestError(text, param=path or None, code=code)
 
 
 def _invalid_json(cause: Exception) -> RequestError:

@@ -104,6 +104,7 @@ class EventStream(_EngineResponse):
         """
         self._send = send
         self._has_begun = False
+        self._beginning = self._shape.begin()
         try:
             job = self._job
             with self._budget.hold(job.traced_bytes):
@@ -163,5 +164,5 @@ class EventStream(_EngineResponse):
                 *((name.lower().encode(), value.encode()) for name, value in shape_headers),
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            body = self._shape.begin() + body
+            body = self._beginning + body
         await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -30,7 +30,7 @@ class _Schema(BaseModel):
         return data
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -82,7 +82,18 @@ Conversation = Annotated[list[Message], Field(fail_fast=True)]
 StopStrings = Annotated[list[str], Field(fail_fast=True)]
 
 
-class GenerateBody(_Schema):
+class EnsembleFields(_Schema):
+    """The fields that only an ensemble has: who writes, how, and what is told of it."""
+
+    strategy: Named = None
+    threshold: float | None = None
+    weights: Annotated[dict[str, float], BeforeValidator(_short)] | None = None
+    aggregation: Named = None
+    members: Annotated[list[str], BeforeValidator(_short)] | None = None
+    trace: Annotated[int, BeforeValidator(_traced)] = 0
+
+
+class GenerateBody(EnsembleFields):
     """The body of POST /api/generate; every field that is accepted has an effect.
 
     It checks the JSON types only.  Which values a field may have is checked by `check_values` in
@@ -93,7 +104,7 @@ class GenerateBody(_Schema):
     max_new_tokens: int = ClientRequest.max_new_tokens
     max_length: int | None = ClientRequest.max_length
     apply_chat_template: bool = ClientRequest.apply_chat_template
-    until: Annotated[StopStrings, BeforeValidator(_as_list)] | None = None
+    until: Annotated[StopStrings, BeforeValidator(as_list)] | None = None
     temperature: float = ClientRequest.temperature
     top_k: int = ClientRequest.top_k
     top_p: float = ClientRequest.top_p
@@ -101,12 +112,6 @@ class GenerateBody(_Schema):
     seed: int | None = ClientRequest.seed
     min_new_tokens: int = ClientRequest.min_new_tokens
     ignore_eos: bool = ClientRequest.ignore_eos
-    strategy: Named = None
-    threshold: float | None = None
-    weights: Annotated[dict[str, float], BeforeValidator(_short)] | None = None
-    aggregation: Named = None
-    members: Annotated[list[str], BeforeValidator(_short)] | None = None
-    trace: Annotated[int, BeforeValidator(_traced)] = 0
     stream: bool = False
 
     def request(self) -> ClientRequest:

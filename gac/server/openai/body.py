@@ -1,0 +1,108 @@
+"""What chats and completions take alike, and what it is in our words."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from gac.engine.client_request import ClientRequest
+from gac.engine.service import Service
+from gac.errors import RequestError
+from gac.server.openai.models import ENSEMBLE, members_of
+from gac.server.openai.tolerance import Tolerant
+from gac.server.schemas import EnsembleFields, StopStrings, as_list
+
+MOST_BIASED = 1024
+
+
+def _whole_keys(value: object) -> object:
+    """JSON has no keys but strings."""
+    if not isinstance(value, dict):
+        return value
+    return {int(key) if str(key).isdecimal() else key: bias for key, bias in value.items()}
+
+
+class StreamOptions(Tolerant):
+    """What a stream tells beside the text."""
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class OpenAIBody(Tolerant):
+    """The fields that both have; `asked` is what the engine is asked for."""
+
+    model: str = ENSEMBLE
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    stop: Annotated[StopStrings, BeforeValidator(as_list)] = []
+    max_tokens: int | None = None
+    min_tokens: int = ClientRequest.min_new_tokens
+    ignore_eos: bool = ClientRequest.ignore_eos
+    temperature: float = ClientRequest.temperature
+    top_p: float = ClientRequest.top_p
+    top_k: int = ClientRequest.top_k
+    min_p: float = ClientRequest.min_p
+    seed: int | None = ClientRequest.seed
+    n: int = ClientRequest.n
+    presence_penalty: float = ClientRequest.presence_penalty
+    frequency_penalty: float = ClientRequest.frequency_penalty
+    repetition_penalty: float = ClientRequest.repetition_penalty
+    logit_bias: Annotated[
+        dict[int, float], BeforeValidator(_whole_keys), Field(max_length=MOST_BIASED)
+    ] = {}
+    gac: EnsembleFields = EnsembleFields()
+
+    @property
+    def ignored(self) -> list[str]:
+        """The fields that nobody knows."""
+        return list(self.model_extra or {})
+
+    @property
+    def tells_usage(self) -> bool:
+        """Whether a stream ends with what it took."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def tells_usage_always(self) -> bool:
+        """Whether all of a stream's chunks tell what it took so far."""
+        return self.tells_usage and bool(
+            self.stream_options and self.stream_options.continuous_usage_stats
+        )
+
+    def shared(self, service: Service) -> dict[str, Any]:
+        """The fields of a `ClientRequest` that both have.  Raises: RequestError."""
+        if self.stream_options is not None and not self.stream:
+            raise _wrong("stream_options", "may only be given with stream: true")
+        return {
+            "until": tuple(self.stop),
+            "min_new_tokens": self.min_tokens,
+            "ignore_eos": self.ignore_eos,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": max(self.top_k, 0) if self.top_k == -1 else self.top_k,
+            "min_p": self.min_p,
+            "seed": self.seed,
+            "n": self.n,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "repetition_penalty": self.repetition_penalty,
+            "logit_bias": self.logit_bias or None,
+            **self._ensemble(service),
+        }
+
+    def _ensemble(self, service: Service) -> Mapping[str, Any]:
+        """Who writes, and how; a trace is of a single text."""
+        members = members_of(service.config, self.model)
+        own = {name: getattr(self.gac, name) for name in EnsembleFields.model_fields}
+        if members is not None:
+            if self.gac.members is not None:
+                raise _wrong("gac.members", f"contradicts the model {self.model}; give one of them")
+            own["members"] = members
+        if self.gac.trace and self.n > 1:
+            raise _wrong("gac.trace", f"is for one choice, and n is {self.n}")
+        return own
+
+
+def _wrong(field: str, what: str) -> RequestError:
+    return RequestError(f"{field}: {what}", param=field)

@@ -1,0 +1,81 @@
+"""What is let pass in a body that was made for another server, and what is refused.
+
+`null` is as good as absent.  A field that we know and do not honour is accepted where its value
+asks for nothing, and refused where it would change the answer.  A field that nobody knows is left
+out, and named to the client.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from gac.config.explain import show
+
+UNSUPPORTED = "unsupported_parameter"
+
+Neutral = Mapping[str, tuple[Any, ...]]
+"""By field: the values that ask for nothing."""
+
+OFF = (False,)
+EMPTY: tuple[Any, ...] = ([], {})
+ALIKE: Neutral = {
+    "add_special_tokens": (True,),
+    "allowed_token_ids": EMPTY,
+    "bad_words": EMPTY,
+    "grammar": ("",),
+    "guided_choice": EMPTY,
+    "guided_grammar": ("",),
+    "guided_json": EMPTY,
+    "guided_regex": ("",),
+    "include_stop_str_in_output": OFF,
+    "json_schema": EMPTY,
+    "length_penalty": (1,),
+    "logits_processors": EMPTY,
+    "lora": EMPTY,
+    "prompt_logprobs": (),
+    "response_format": ({"type": "text"},),
+    "return_token_ids": OFF,
+    "return_tokens_as_token_ids": OFF,
+    "skip_special_tokens": (True,),
+    "stop_token_ids": EMPTY,
+    "structured_outputs": EMPTY,
+    "truncate_prompt_tokens": (),
+    "typical_p": (1,),
+    "use_beam_search": OFF,
+}
+"""Fields of OpenAI and of other servers, for chats and completions alike."""
+
+
+class Tolerant(BaseModel):
+    """A body, or a part of it, of which unknown fields are kept in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    neutral: ClassVar[Neutral] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_counts(cls, data: Any) -> Any:
+        """Leave out nulls and neutral values."""
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        for field, neutral in cls.neutral.items():
+            if field in given and not _is_among(given.pop(field), neutral):
+                raise unsupported(field, f"is not supported{_except(neutral)}")
+        return given
+
+
+def _is_among(value: object, neutral: tuple[Any, ...]) -> bool:
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
+
+
+def _except(neutral: tuple[Any, ...]) -> str:
+    return f", except as {' or '.join(map(show, neutral))}" if neutral else ""
+
+
+def unsupported(field: str | int, what: str) -> PydanticCustomError:
+    """The error for a field, or for an entry of a list, that is known and not honoured."""
+    return PydanticCustomError(UNSUPPORTED, "{what}", {"field": field, "what": what})
