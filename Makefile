@@ -7,7 +7,7 @@ ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 CONFIG ?= example_configs/demo.yaml
 PORT ?= 8000
 
-.PHONY: setup serve test test-all check bench evaluate clean
+.PHONY: setup serve test test-all check bench evaluate conformance clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -50,5 +50,18 @@ bench: setup
 evaluate: setup
 	$(ENV) $(BIN)/python -m demo.evaluate --part test
 
+# Real clients and public suites, from an environment of their own: it sees the packages of $(VENV),
+# so that torch is not installed twice, and changes none of them.
+CLIENTS := .conformance
+SITE := import site; print(site.getsitepackages()[0])
+$(CLIENTS)/.ready: $(VENV)/.ready conformance/requirements.txt
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(BIN)/python -c "$(SITE)" > "$$($(CLIENTS)/bin/python -c "$(SITE)")/serving.pth"
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r conformance/requirements.txt
+	touch $@
+
+conformance: $(CLIENTS)/.ready
+	$(ENV) $(CLIENTS)/bin/python -m conformance $(PARTS)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "demo/README.md", *(ROOT / "docs").glob("*.md")]
 MOST_WORDS = 1300
-FOLDERS = ("gac", "tests", "benchmarks", "demo", "docs", "example_configs")
+FOLDERS = ("gac", "tests", "benchmarks", "conformance", "demo", "docs", "example_configs")
 FILES = [
     path.relative_to(ROOT).as_posix()
     for place in (ROOT.glob("*"), *((ROOT / folder).rglob("*.*") for folder in FOLDERS))
@@ -137,7 +137,7 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
         assert set(re.findall(r"--[a-z-]+", rest)) <= known[name] | {"--help"}
     for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.M):
         assert f"\n{target}:" in text_of("Makefile"), f"make {target}"
-    for module in re.findall(r"python -m ((?:benchmarks|demo)[\w.]*)", text):
+    for module in re.findall(r"python -m ((?:benchmarks|conformance|demo)[\w.]*)", text):
         path = ROOT / module.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").exists(), module
 
@@ -161,7 +161,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 def test_files_that_are_named_exist(page: Path) -> None:
-    mine = {"my_ensemble.yaml", "answer.json"}
+    mine = {"my_ensemble.yaml", "answer.json", "/openapi.json"}
     named = re.findall(
         r"(?<![\w./<])([\w/]+\.(?:py|yaml|md|json|jinja))\b", page.read_text("utf-8")
     )

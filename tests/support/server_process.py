@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,16 @@ class Ended:
 
 
 class ServerProcess:
-    """`gac_api_server.py` on a free port; standard output and error go to one file."""
+    """`gac_api_server.py` on a free port; standard output and error go to one file.
 
-    def __init__(self, config: Path, *flags: str) -> None:
+    `python` is the interpreter that runs it; this one if none is named.
+    """
+
+    def __init__(self, config: Path, *flags: str, python: Path | None = None) -> None:
         self._file = tempfile.TemporaryFile()
         self.started_at = time.monotonic()
-        command = [sys.executable, "gac_api_server.py", "--config-path", str(config)]
+        interpreter = str(python or sys.executable)
+        command = [interpreter, "gac_api_server.py", "--config-path", str(config)]
         flags = flags or ("--port", "0")
         self.process = subprocess.Popen(
             [*command, *flags],
@@ -113,6 +117,18 @@ class ServerProcess:
         self.descendants()
         self._kill()
         self._file.close()
+
+
+@contextmanager
+def running(config: Path, python: Path | None = None) -> Iterator[ServerProcess]:
+    """A server that serves; it must end cleanly, too."""
+    server = ServerProcess(config, python=python)
+    try:
+        server.wait_for("ready: ")
+        yield server
+        assert server.end().code == 0, server.output
+    finally:
+        server.close()
 
 
 def _is_gone(process: psutil.Process) -> bool:

@@ -1,0 +1,1 @@
+"""Real clients and public suites against the real server; `make conformance` runs them all."""
