@@ -16,9 +16,11 @@ from gac.cli import main as commands
 from gac.config import AggregationConfig, Config, StrategyConfig, parse_config
 from gac.config.catalogue import aggregations, strategies
 from gac.server.schemas import GenerateAnswer, GenerateBody
+from gac.server.tokenizer_routes import DetokenizeBody, TokenizeAnswer, TokenizeBody
 from gac.trace import Outcome, Why
 
 ROOT = Path(__file__).parents[1]
+TOKENIZER = {*TokenizeBody.model_fields, *TokenizeAnswer.model_fields, *DetokenizeBody.model_fields}
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "demo/README.md", *(ROOT / "docs").glob("*.md")]
 MOST_WORDS = 1300
@@ -93,7 +95,8 @@ def literals_in(annotation: object) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "field", sorted({*fields_of(GenerateBody), *fields_of(GenerateAnswer), *Outcome, *Why})
+    "field",
+    sorted({*fields_of(GenerateBody), *fields_of(GenerateAnswer), *TOKENIZER, *Outcome, *Why}),
 )
 def test_every_field_of_http_is_named(field: str) -> None:
     assert is_named(field, text_of("docs/http.md"))
@@ -101,6 +104,8 @@ def test_every_field_of_http_is_named(field: str) -> None:
 
 def test_every_endpoint_is_named() -> None:
     for path in ("/api/generate", "/status", "/health/live", "/health/ready"):
+        assert is_named(path, text_of("docs/http.md"))
+    for path in ("/tokenize", "/detokenize", "/tokenizer_info"):
         assert is_named(path, text_of("docs/http.md"))
 
 

@@ -96,8 +96,10 @@ class MemberTokenizer:
         ids = self.prompts.encode_bytes(text)
         return Prompt(tuple(ids) if ids or self.start is None else (self.start,))
 
-    def prompt(self, messages: Sequence[Message], apply_chat_template: bool) -> Prompt:
-        """A conversation as this member reads it.
+    def prompt(
+        self, messages: Sequence[Message], apply_chat_template: bool, opened: bool = True
+    ) -> Prompt:
+        """A conversation as this member reads it; `opened`: followed by the start of a reply.
 
         Without a template the contents are joined by newlines.
         Raises: RequestError naming the member if it has no template or its template fails.
@@ -110,7 +112,7 @@ class MemberTokenizer:
             )
         shielded, taken = self.prompts.shield(messages)
         try:
-            rendered = _renderer(self.hf_tokenizer)(shielded, True)
+            rendered = _renderer(self.hf_tokenizer)(shielded, opened)
         except Exception as error:  # a template is a program that came with the model
             raise RequestError(
                 f"the chat template of member {self.name!r} refuses this conversation: "

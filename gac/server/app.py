@@ -18,6 +18,7 @@ from gac.server.openai.routes import openai_router
 from gac.server.request_log import activity_logged
 from gac.server.request_metrics import RequestMetrics
 from gac.server.streaming import Bridge
+from gac.server.tokenizer_routes import tokenizer_router
 
 
 class _Application(FastAPI):
@@ -50,4 +51,5 @@ def make_app(service: Service) -> FastAPI:
     app.include_router(openai_router(intake))
     app.include_router(health_router(service))
     app.include_router(metrics_router(registry))
+    app.include_router(tokenizer_router(service))
     return app

@@ -11,7 +11,9 @@ from gac.server.trace_records import Record, TokenRecord
 from gac.vocabulary.retokenize import Rule
 
 
-class _Schema(BaseModel):
+class Schema(BaseModel):
+    """What all bodies share: exact JSON types, and no unknown field."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
@@ -70,7 +72,7 @@ def _traced(value: object) -> object:
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
-class Message(_Schema):
+class Message(Schema):
     """One message of a conversation."""
 
     role: str
@@ -82,7 +84,7 @@ Conversation = Annotated[list[Message], Field(fail_fast=True)]
 StopStrings = Annotated[list[str], Field(fail_fast=True)]
 
 
-class EnsembleFields(_Schema):
+class EnsembleFields(Schema):
     """The fields that only an ensemble has: who writes, how, and what is told of it."""
 
     strategy: Named = None
@@ -126,7 +128,7 @@ class GenerateBody(EnsembleFields):
 _ASKED = tuple(f.name for f in fields(ClientRequest) if f.name in GenerateBody.model_fields)
 
 
-class Usage(_Schema):
+class Usage(Schema):
     """Tokens of one conversation: of the prompt by member, and of the answer."""
 
     prompt_tokens: dict[str, int]
@@ -151,7 +153,7 @@ class ConversationTrace(Record):
     end: TokenRecord | None
 
 
-class GenerateAnswer(_Schema):
+class GenerateAnswer(Schema):
     """The answer; lists have one entry a conversation, in the order they were sent."""
 
     response: list[str]

@@ -63,9 +63,9 @@ class PromptEncoder:
         start = next(i for i in starts if framed[i : i + len(bare)] == bare)
         return framed[:start], framed[start + len(bare) :]
 
-    def encode_text(self, text: str) -> list[int]:
+    def encode_text(self, text: str, framed: bool = True) -> list[int]:
         """A user's text without a template: see `encode_joined`."""
-        return self.encode_joined([{"role": "user", "content": text}])
+        return self.encode_joined([{"role": "user", "content": text}], framed)
 
     def encode_bytes(self, text: bytes) -> list[int]:
         """Bytes as a plain text, like `encode_text`; if they are no UTF-8, what is not is spelled.
@@ -78,16 +78,17 @@ class PromptEncoder:
             spelled = b" " + text if self.adds_space else text
             return [*self._before, *self._spell(spelled), *self._after]
 
-    def encode_joined(self, messages: Sequence[Message]) -> list[int]:
-        """Contents joined by newlines, without a template; BOS as the tokenizer adds it.
+    def encode_joined(self, messages: Sequence[Message], framed: bool = True) -> list[int]:
+        """Contents joined by newlines, without a template; if `framed`, BOS as the tokenizer does.
 
         Raises: RequestError if the vocabulary cannot spell what looks like added tokens.
         """
         shielded, taken = self.shield(messages)
         text = "\n".join(message["content"] for message in shielded)
         if not taken:
-            return self._parse(text, framed=True)
-        return [*self._before, *self.encode_rendered(text, taken), *self._after]
+            return self._parse(text, framed)
+        ids = self.encode_rendered(text, taken)
+        return [*self._before, *ids, *self._after] if framed else ids
 
     def shield(self, messages: Sequence[Message]) -> tuple[list[dict[str, str]], list[str]]:
         """The messages with placeholders for added tokens' text, and what each stands for."""
