@@ -73,7 +73,7 @@ class OpenAIBody(Tolerant):
     def shared(self, service: Service) -> dict[str, Any]:
         """The fields of a `ClientRequest` that both have.  Raises: RequestError."""
         if self.stream_options is not None and not self.stream:
-            raise _wrong("stream_options", "may only be given with stream: true")
+            raise wrong("stream_options", "may only be given with stream: true")
         return {
             "until": tuple(self.stop),
             "min_new_tokens": self.min_tokens,
@@ -97,12 +97,13 @@ class OpenAIBody(Tolerant):
         own = {name: getattr(self.gac, name) for name in EnsembleFields.model_fields}
         if members is not None:
             if self.gac.members is not None:
-                raise _wrong("gac.members", f"contradicts the model {self.model}; give one of them")
+                raise wrong("gac.members", f"contradicts the model {self.model}; give one of them")
             own["members"] = members
         if self.gac.trace and self.n > 1:
-            raise _wrong("gac.trace", f"is for one choice, and n is {self.n}")
+            raise wrong("gac.trace", f"is for one choice, and n is {self.n}")
         return own
 
 
-def _wrong(field: str, what: str) -> RequestError:
-    return RequestError(f"{field}: {what}", param=field)
+def wrong(field: str, what: str, code: str | None = None) -> RequestError:
+    """The error for a field that contradicts another, or asks for what there is not."""
+    return RequestError(f"{field}: {what}", param=field, code=code)

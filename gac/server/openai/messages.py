@@ -33,7 +33,7 @@ def _part(place: int, part: object) -> str:
     raise PydanticCustomError("part", what, context)
 
 
-class Message(Tolerant):
+class ChatMessage(Tolerant):
     """One message of a chat; what else it has, such as a name, no template is told."""
 
     neutral = {"tool_calls": EMPTY, "function_call": (), "audio": ()}
@@ -58,4 +58,4 @@ class Message(Tolerant):
 
 
 # Fail fast, as a body may hold millions of wrong entries.
-Messages = Annotated[list[Message], Field(fail_fast=True)]
+Messages = Annotated[list[ChatMessage], Field(fail_fast=True)]

@@ -8,11 +8,14 @@ from starlette.responses import Response
 
 from gac.errors import GacError
 from gac.server.intake import Intake
+from gac.server.job import Job
 from gac.server.openai.chat_body import ChatBody
 from gac.server.openai.chat_shape import ChatShape
+from gac.server.openai.completion_body import CompletionBody
+from gac.server.openai.completion_shape import CompletionShape
 from gac.server.openai.ignored import IgnoredLog
 from gac.server.openai.models import members_of, model_ids
-from gac.server.openai.words import chat_words
+from gac.server.openai.words import Words, chat_words, completion_words
 
 
 def openai_router(intake: Intake) -> APIRouter:
@@ -20,17 +23,28 @@ def openai_router(intake: Intake) -> APIRouter:
     router = APIRouter(prefix="/v1")
     ignored = IgnoredLog()
 
+    async def taken(body: ChatBody | CompletionBody, words: Words, route: str) -> Job:
+        ignored.note(route, body.ignored)
+        try:
+            return await intake.take(body.asked(intake.service))
+        except GacError as error:
+            raise words.told(error) from error
+
     @router.post("/chat/completions")
     @router.post("/chat/completions/", include_in_schema=False)
     async def chat(body: ChatBody) -> Response:
         """Answer a chat; with `stream`, as server-sent events."""
         words = chat_words(body.limit_name)
-        ignored.note("/v1/chat/completions", body.ignored)
-        try:
-            job = await intake.take(body.asked(intake.service))
-        except GacError as error:
-            raise words.told(error) from error
+        job = await taken(body, words, "chat/completions")
         return intake.answer(job, ChatShape(job, body, words), body.stream)
+
+    @router.post("/completions")
+    @router.post("/completions/", include_in_schema=False)
+    async def complete(body: CompletionBody) -> Response:
+        """Continue texts; with `stream`, as server-sent events."""
+        words = completion_words(body.has_several)
+        job = await taken(body, words, "completions")
+        return intake.answer(job, CompletionShape(job, body, words), body.stream)
 
     _add_models(router, intake)
     return router

@@ -45,3 +45,16 @@ def chat_words(limit_name: str) -> Words:
             (r"\Alogprobs\b", "top_logprobs"),
         )
     )
+
+
+def completion_words(has_several: bool) -> Words:
+    """The words of a completion of one prompt, or of a list of them."""
+    one = r"\bmessages_list(\[0\])?" if not has_several else r"\bmessages_list\b"
+    return Words(
+        (
+            *SHARED,
+            (r"\bmax_new_tokens\b", "max_tokens"),
+            (one, "prompt"),
+            (r"\bconversation(s?)\b", r"prompt\1"),
+        )
+    )

@@ -1,34 +1,12 @@
 """POST /v1/chat/completions: whole and streamed, and what each field does."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.support.choices import NAMES, TRIO
+from tests.support.choices import NAMES
 from tests.support.client import ask, generate
-from tests.support.fake_service import PLAIN, Fakes, fake_config, fakes_for, ready
 from tests.support.openai_client import CHAT, ok, post, refused, said, streamed, texts_of
 
 SAMPLED = said(max_tokens=14, temperature=1.0, seed=4)
-
-
-def chatty(**sections: Any) -> Fakes:
-    """A server of three members that chat, and seldom end by themselves."""
-    config = fake_config(NAMES, **sections)
-    templates = dict.fromkeys(NAMES, PLAIN)
-    return fakes_for(config, templates, TRIO, end_bias=-5.0, max_context=300)
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Fakes:
-    return chatty()
-
-
-@pytest.fixture(scope="module")
-def url(fakes: Fakes) -> Iterator[str]:
-    with ready(fakes) as url:
-        yield url
 
 
 def text(url: str, body: Any) -> str:
