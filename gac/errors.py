@@ -4,7 +4,6 @@ GacError
  |- ConfigError            the YAML (or a command-line value) is wrong
  |- TraceError             a file is no trace that can be replayed
  |- RequestError           the client's fault; names the offending field
- |   |- ModelNotFound      no model of that name
  |   `- EngineOverloaded   too many requests wait; try again
  |- VocabularyError        a tokenizer cannot take part, and why
  |- EngineUnavailable     loading, broken or shutting down; try again later
@@ -59,12 +58,6 @@ class RequestError(GacError):
 
     http_status = 400
     error_type = "invalid_request_error"
-
-
-class ModelNotFound(RequestError):
-    """The client named a model that is not here."""
-
-    http_status = 404
 
 
 class EngineOverloaded(RequestError):

@@ -12,7 +12,7 @@ from gac.engine.service import Service
 from gac.errors import RequestError
 from gac.model.spelling import detokenized, id_of_special, id_texts
 from gac.model.templates import MemberTokenizer
-from gac.server.model_ids import resolve
+from gac.server.openai.models import ENSEMBLE, members_of
 from gac.server.schemas import Message, Schema
 
 
@@ -74,7 +74,8 @@ def tokenizer_router(service: Service) -> APIRouter:
 def _tokenizer(service: Service, model: str | None) -> MemberTokenizer:
     """That of the reference member of a model.  Raises: ModelNotFound."""
     config = service.config
-    members = resolve(config, model) or tuple(member.name for member in config.members)
+    all_members = [member.name for member in config.members]
+    members = members_of(config, ENSEMBLE if model is None else model) or all_members
     return service.started.tokenizers[reference_member(members, config.strategy)]
 
 
