@@ -87,6 +87,27 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Penalties:
+    """What changes the logits of tokens before one is picked; by default, nothing.
+
+    A logit is the logarithm of a token's combined probability.  It is multiplied by `repetition` if
+    the token is in the answer or in a prompt; `presence` is taken off if it is in the answer, and
+    `frequency` as often as it is there; `bias`, by union id, is added.
+    """
+
+    presence: float = 0.0
+    frequency: float = 0.0
+    repetition: float = 1.0
+    bias: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether nothing is changed."""
+        others = (self.presence, self.frequency, *self.bias.values())
+        return self.repetition == 1.0 and not any(others)
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """Asks a member to draft: pick a token from its own row, append its own id, and so on.
 
@@ -181,6 +202,7 @@ class GenerateRequest:
     trace: int = 0
     logprobs: int | None = None
     forced: Forced = Forced()
+    penalties: Penalties = field(default_factory=Penalties)
 
 
 @dataclass(frozen=True, slots=True)

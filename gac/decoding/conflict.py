@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gac.core import END, Row, Sampling
 from gac.decoding.combine import combine, share_out
+from gac.decoding.penalties import Penalise
 from gac.decoding.sampling import pick_token
 from gac.decoding.support import TokenOrder
 
@@ -35,13 +36,24 @@ class ConflictGuard:
     tokens: Sequence[bytes]
     order: TokenOrder
 
-    def keep(self, rows: Sequence[Row], weights: Mapping[str, float], token: int) -> int | None:
-        """The ensemble's token or the anchor's; None if the anchor's entries do not tell which."""
+    def keep(
+        self,
+        rows: Sequence[Row],
+        weights: Mapping[str, float],
+        token: int,
+        penalise: Penalise | None = None,
+    ) -> int | None:
+        """The ensemble's token or the anchor's; None if the anchor's entries do not tell which.
+
+        The anchor's, too, is its favourite after penalties, so that none comes back through it.
+        """
         anchor = leader(rows, weights, self.anchor)
         own = next((row for row in rows if row.member == anchor), None)
         if own is None:
             return token
-        favourite = pick_token(combine([own], weights), GREEDY, own.position, self.order)
+        mean = combine([own], weights)
+        changed = mean if penalise is None else penalise(mean, own.position)
+        favourite = pick_token(changed, GREEDY, own.position, self.order)
         if favourite is None or END in (favourite, token):
             return None if favourite is None else token
         spelled, wished = self.tokens[token], self.tokens[favourite]

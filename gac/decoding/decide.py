@@ -7,6 +7,7 @@ from gac.core import Pick, Row, Sampling
 from gac.decoding.combine import Aggregate, Mean, Vote, arithmetic, owners, voters
 from gac.decoding.conflict import ConflictGuard
 from gac.decoding.greedy import clear_winner
+from gac.decoding.penalties import Penalise
 from gac.decoding.sampling import needs_all_entries, pick_token
 from gac.decoding.support import TokenOrder
 
@@ -17,7 +18,8 @@ class Decider:
 
     A single row is used as it is, without the aggregation.  Rows of members with weight 0 are left
     out if another row's member has a weight.  With `is_dense` the aggregation needs all entries,
-    and unless `is_normalised` its values need not sum to 1.
+    and unless `is_normalised` its values need not sum to 1.  With `penalise` what is combined is
+    changed before the pick; nothing else is.
     """
 
     weights: Mapping[str, float]
@@ -27,11 +29,15 @@ class Decider:
     is_dense: bool = False
     is_normalised: bool = True
     guard: ConflictGuard | None = None
+    penalise: Penalise | None = None
 
     @property
     def needs_all_entries(self) -> bool:
         """Whether a pick always needs all entries, so that they are asked for at once."""
-        return self.is_dense or needs_all_entries(self.sampling)
+        penalise = self.penalise
+        needs_sum = penalise is not None and penalise.needs_probabilities
+        needs_sum = needs_sum and not self.is_normalised
+        return self.is_dense or needs_sum or needs_all_entries(self.sampling)
 
     def __call__(self, rows: Sequence[Row]) -> Pick | None:
         """The pick of these rows, all of one position; None where more entries are needed.
@@ -40,7 +46,8 @@ class Decider:
         """
         position = rows[0].position
         heard, aggregate = self._voting(rows)
-        if self.guard is None and aggregate is arithmetic and self.sampling.temperature == 0.0:
+        is_plain = self.guard is None and self.penalise is None and aggregate is arithmetic
+        if is_plain and self.sampling.temperature == 0.0:
             winner = clear_winner(heard, self.weights)
             if winner is not None:
                 return Pick(position, *winner)
@@ -50,13 +57,24 @@ class Decider:
         vote = aggregate(heard, self.weights)
         if vote is None:
             return None
-        token = pick_token(vote.mean, self.sampling, position, self.order)
+        token = self._token(vote.mean, aggregate, position)
         if token is not None and self.guard is not None:
-            token = self.guard.keep(heard, self.weights, token)
+            token = self.guard.keep(heard, self.weights, token, self.penalise)
         if token is None:
             return None
         owning = owners(vote.rows, vote.weights, token)
         return None if owning is None else Pick(position, token, owning)
+
+    def _token(self, mean: Mean, aggregate: Aggregate, position: int) -> int | None:
+        """The token picked from what some rows combine to; None where more entries are needed."""
+        changed: Mean | None = mean
+        if self.penalise is not None:
+            if self.penalise.needs_probabilities:
+                changed = self._normalised(mean, aggregate)
+            changed = None if changed is None else self.penalise(changed, position)
+        if changed is None:
+            return None
+        return pick_token(changed, self.sampling, position, self.order)
 
     def _voting(self, rows: Sequence[Row]) -> tuple[list[Row], Aggregate]:
         """The rows that count, and the aggregation for them."""
@@ -72,9 +90,12 @@ class Decider:
         """What the rows combine to, summing to 1 as they do; None where more entries are needed."""
         heard, aggregate = self._voting(rows)
         vote = aggregate(heard, self.weights)
-        if vote is None or aggregate is arithmetic or self.is_normalised:
-            return None if vote is None else vote.mean
-        mean = vote.mean
+        return None if vote is None else self._normalised(vote.mean, aggregate)
+
+    def _normalised(self, mean: Mean, aggregate: Aggregate) -> Mean | None:
+        """What an aggregation gave, summing to 1; None where its sum is not known."""
+        if aggregate is arithmetic or self.is_normalised:
+            return mean
         if not mean.is_complete:
             return None
         values = mean.low / mean.low.sum()
@@ -82,8 +103,9 @@ class Decider:
 
     def overruled(self, rows: Sequence[Row], pick: Pick) -> int | None:
         """The ensemble's token (union id), where the guard has kept the anchor's: the pick."""
-        vote = None if self.guard is None else self.vote(rows)
+        heard, aggregate = self._voting(rows)
+        vote = None if self.guard is None else aggregate(heard, self.weights)
         if vote is None:
             return None
-        token = pick_token(vote.mean, self.sampling, pick.position, self.order)
+        token = self._token(vote.mean, aggregate, pick.position)
         return None if token == pick.token else token

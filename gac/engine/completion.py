@@ -6,9 +6,21 @@ import numpy as np
 
 from gac.core import Row
 from gac.decoding.flow import Commit
+from gac.errors import GacError
 
 MOST_ENTRIES = 1024
 """For more than so many, all entries are asked for: a list of ids would cost more than it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What every row is asked to list beside its largest entries: some more (union ids), or all."""
+
+    dense: bool = False
+    entries: tuple[int, ...] = ()
+
+
+SHORT = Listing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +43,14 @@ class Completion:
         return self.dense or bool(np.setdiff1d(self.entries, row.entries.ids).size)
 
 
-def complete(commit: Commit) -> Completion:
+def complete(commit: Commit, tried: Completion | None = None) -> Completion:
     """What to ask for: the entries that only some rows list.
 
-    All entries, where the rows list the same ones, or more than `MOST_ENTRIES`.
+    All entries, where the rows list the same ones, or more than `MOST_ENTRIES`; it is an error if
+    they were `tried` already.
     """
+    if tried is not None and tried.dense:
+        raise GacError("a token stays undecided although all entries are known")
     if max(row.entries.ids.size for row in commit.rows) > MOST_ENTRIES:
         return Completion(commit, dense=True)
     listed = np.unique(np.concatenate([row.entries.ids for row in commit.rows]))

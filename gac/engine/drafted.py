@@ -27,7 +27,7 @@ class Place:
     """The state of a sequence that does not change during a step.
 
     `limits` are the most ids it may have at each member; none of the next `num_endless` tokens may
-    be END.
+    be END.  Rows to pick from list `entries`, whatever else they list.
     """
 
     request: GenerateRequest
@@ -38,6 +38,7 @@ class Place:
     num_endless: int
     picks: Picks
     metrics: Metrics
+    entries: tuple[int, ...] = ()
 
 
 class OpenDraft:
@@ -90,7 +91,7 @@ class OpenDraft:
         num_endless = max(0, self._place.num_endless - done)
         is_again = self._known.row_after(ids, num_endless > 0) is not None
         item = self._known.tell_ahead(
-            ids, budget, (len(ids),), num_endless, self._dense, draft=order
+            ids, budget, (len(ids),), num_endless, self._dense, self._place.entries, draft=order
         )
         if is_again and item.positions:
             self._place.metrics.note_completion(self._dense)

@@ -59,6 +59,7 @@ class Known:
         draft: Draft | None = None,
         scored: ScoredIds = ((), ()),
         dense: bool = False,
+        entries: tuple[int, ...] = (),
     ) -> Extend:
         """The message that asks for the row after the context's ids.
 
@@ -78,7 +79,7 @@ class Known:
         lead = context.at_lead
         context.told = length
         return self._note(
-            Extend(self._sequence, kept, tail, positions, lead, num_endless, dense, draft=draft)
+            Extend(self._sequence, kept, tail, positions, lead, num_endless, dense, entries, draft)
         )
 
     def ask_again(self, num_endless: int, dense: bool, entries: tuple[int, ...]) -> Extend:

@@ -1,13 +1,20 @@
 """From a request to the sequence that writes it."""
 
-from gac.core import GenerateRequest
+from dataclasses import replace
+
+import numpy as np
+
+from gac.core import GenerateRequest, Penalties
+from gac.decoding.penalties import History, Penalise, tokens_read
 from gac.decoding.strategies import StrategyMaker
+from gac.engine.completion import Listing
 from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
 from gac.engine.telling import teller_for
 from gac.engine.text import Sink
+from gac.vocabulary.union import UnionVocabulary
 
 
 class Opening:
@@ -34,6 +41,8 @@ class Opening:
         make = self._make_strategy if request.strategy is None else StrategyMaker(request.strategy)
         weights = ensemble.weights if request.weights is None else request.weights
         decide = make.decider(members, weights, request.sampling, ensemble.order, tokens)
+        if not request.penalties.is_neutral:
+            decide = replace(decide, penalise=_penalise(request, ensemble.union))
         teller = teller_for(request, decide, ensemble.union)
         self._last_number += 1
         return Sequence(
@@ -46,6 +55,23 @@ class Opening:
             sink,
             self._metrics,
             drafts_for(self._speculation, members),
-            decide.needs_all_entries or teller.needs_all_entries,
+            Listing(
+                decide.needs_all_entries or teller.needs_all_entries, _raised(request.penalties)
+            ),
             teller,
+            None if decide.penalise is None else decide.penalise.history,
         )
+
+
+def _penalise(request: GenerateRequest, union: UnionVocabulary) -> Penalise:
+    """What changes the distributions of a sequence that has not begun."""
+    forced, read = request.forced.tokens, []
+    if request.penalties.repetition != 1.0:  # nothing else goes by prompts
+        read = [union.places[name][list(one.ids)] for name, one in request.prompts.items()]
+        read.append(np.array(forced, dtype=np.int32))
+    return Penalise(request.penalties, tokens_read(read), History(), len(forced))
+
+
+def _raised(penalties: Penalties) -> tuple[int, ...]:
+    """The tokens that may win though they are far from a row's largest entries."""
+    return tuple(sorted(token for token, bias in penalties.bias.items() if bias > 0.0))

@@ -6,8 +6,9 @@ from time import monotonic, perf_counter
 
 from gac.core import END, Answer, Extend, FinishReason, GenerateRequest, Pick, Row
 from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strategy
+from gac.decoding.penalties import History
 from gac.engine.ahead import Ahead
-from gac.engine.completion import Completion, complete
+from gac.engine.completion import SHORT, Completion, Listing, complete
 from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
@@ -25,8 +26,8 @@ class Sequence:
 
     Once started, it waits for rows of its open step or for its reader, can go on, or has finished.
     `limits` are the most ids it may have at each member.  `drafts`, where given, lets one member
-    write ahead of steps that ask all members.  With `dense` all entries of every row are asked for.
-    `teller` tells of the tokens what the request wants to know.
+    write ahead of steps that ask all members.  `listing` is what every row is asked to list.
+    `teller` tells of the tokens what the request wants to know; `history` is what penalties go by.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class Sequence:
         sink: Sink,
         metrics: Metrics,
         drafts: Drafts | None = None,
-        dense: bool = False,
+        listing: Listing = SHORT,
         teller: Teller | None = None,
+        history: History | None = None,
     ) -> None:
         self.number = number
         self.request = request
@@ -51,11 +53,11 @@ class Sequence:
         self._union = union
         self._strategy = strategy
         self._metrics = metrics
-        self._dense = dense
+        self._listing = listing
         self._teller = teller or Teller()
         self._ahead = Ahead(request, self._known, limits, drafts)
         self._overlap = Overlap(metrics)
-        self._picks = Picks()
+        self._picks = Picks(history)
         self._step: Query | Completion | Outlook | None = None
         self._asked: set[str] = set()
         self._num_losses = 0
@@ -156,7 +158,9 @@ class Sequence:
         assert isinstance(step, Query)
         draft = self._ahead.draft(member, step, self.num_tokens)
         scored = self._ahead.scored(member, budget - known.num_missing)
-        return known.ask(self._num_endless, draft, scored, self._dense)
+        return known.ask(
+            self._num_endless, draft, scored, self._listing.dense, self._listing.entries
+        )
 
     def catch_up(self, member: str, budget: int) -> Extend:
         """The message that tells a member at most `budget` ids more and asks for no row."""
@@ -228,7 +232,7 @@ class Sequence:
             step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text written so far")
-        at = (self.num_tokens, self._num_endless, self._picks, self._metrics)
+        at = (self.num_tokens, self._num_endless, self._picks, self._metrics, self._listing.entries)
         place = Place(self.request, self._known, self._limits, self._union, *at)
         self._overlap.note(step, place)
         if not isinstance(step, Query):
@@ -247,9 +251,7 @@ class Sequence:
         self._metrics.combine_s += decided - started
         told = None if pick is None else self._teller.told(commit, pick, self._asked)
         if pick is None or told is None:
-            if tried is not None and tried.dense:
-                raise GacError("a token stays undecided although all entries are known")
-            self._step = complete(commit)
+            self._step = complete(commit, tried)
             self._metrics.note_completion(self._step.dense)
             return False
         self._asked.clear()
@@ -264,6 +266,7 @@ class Sequence:
         if pick.token == END:
             self.finish(FinishReason.STOP, told)
             return
+        self._picks.commit(pick)
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
         self._metrics.note_token(told.asked, pick.owners)

@@ -8,6 +8,7 @@ engine but the vocabularies (what tokens are, and how text is encoded).
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from gac.core import Sampling
 from gac.vocabulary.member_vocabulary import MemberVocabulary
@@ -18,6 +19,8 @@ Distribution = dict[bytes, float]
 Votes = dict[str, Distribution]
 Aggregate = Callable[[Votes, Mapping[str, float]], tuple[Distribution, Votes]]
 """Rows by member, and weights that sum to 1 -> the combined distribution, and who votes how."""
+Penalise = Callable[[Distribution, Sequence[bytes]], Distribution]
+"""A combined distribution and the tokens in front of it -> what a token is picked from."""
 Model = Callable[[Sequence[int]], Sequence[float]]
 """Ids -> probabilities [Vm] after them."""
 END = b""
@@ -114,6 +117,7 @@ def generate(
     aggregate: Aggregate = arithmetic,
     guard: bool | str = False,
     draw: Callable[[int], Sequence[str]] | None = None,
+    penalise: Penalise | None = None,
 ) -> tuple[list[bytes], bool]:
     """The tokens that the ensemble writes, and whether it ended by END.
 
@@ -135,7 +139,14 @@ def generate(
             elif below == "replace" and len(rows) > 1:
                 rows.pop(gate, None)
         winner, owners = decide(
-            rows, weights, len(text), aggregate, guard=guard, sampling=sampling, noise=noise
+            rows,
+            weights,
+            len(text),
+            aggregate,
+            guard=guard,
+            sampling=sampling,
+            noise=noise,
+            penalise=partial(penalise or unpenalised, text=text),
         )
         if winner == END:
             return text, True
@@ -154,6 +165,7 @@ def decide(
     guard: bool | str = False,
     sampling: Sampling | None = None,
     noise: Callable[[int, bytes], float] | None = None,
+    penalise: Callable[[Distribution], Distribution] = dict,
 ) -> tuple[bytes, set[str]]:
     """The token of these rows, and its owners.
 
@@ -163,15 +175,44 @@ def decide(
     shares = shares_of(rows, weights)
     rows = {name: rows[name] for name in sorted(rows) if shares[name] > 0.0}
     combined, votes = (arithmetic if len(rows) == 1 else aggregate)(rows, shares)
-    winner = _pick(combined, sampling, noise, position)
+    winner = _pick(penalise(combined), sampling, noise, position)
     anchor = min(rows, key=lambda name: (-shares[name], name)) if guard is True else guard
     if anchor in rows:
-        own = _pick(rows[anchor], None, None, position)
+        own = _pick(penalise(rows[anchor]), None, None, position)
         if END not in (own, winner) and (own.startswith(winner) or winner.startswith(own)):
             winner = own
     largest = max(row.get(winner, 0.0) for row in votes.values())
     enough = largest * (1.0 - OWNER_TIE)
     return winner, {name for name, row in votes.items() if row.get(winner, 0.0) >= enough}
+
+
+def unpenalised(combined: Distribution, text: Sequence[bytes]) -> Distribution:
+    """As it is."""
+    return combined
+
+
+def penalising(
+    presence: float,
+    frequency: float,
+    repetition: float,
+    bias: Mapping[bytes, float],
+    prompts: Iterable[bytes],
+) -> Penalise:
+    """logit * repetition - presence [it is there] - frequency * (how often) + bias."""
+    read = set(prompts) - {END}
+
+    def penalise(combined: Distribution, text: Sequence[bytes]) -> Distribution:
+        total, changed = math.fsum(combined.values()), dict(combined)
+        for token in {*read, *text, *bias} & set(combined):
+            power = repetition if token in read or token in text else 1.0
+            added = bias.get(token, 0.0) - frequency * text.count(token)
+            added -= presence * (token in text)
+            if combined[token] > 0.0 and (power, added) != (1.0, 0.0):
+                logit = math.log(combined[token] / total)
+                changed[token] = total * math.exp(power * logit + added)
+        return changed
+
+    return penalise
 
 
 def shares_of(names: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:

@@ -17,12 +17,14 @@ from tests.support.reference import (
     Aggregate,
     Distribution,
     Member,
+    Penalise,
     Votes,
     _going_on,
     _pick,
     arithmetic,
     decide,
     shares_of,
+    unpenalised,
 )
 from tests.support.reference_aggregations import geometric
 
@@ -46,6 +48,7 @@ class Safe:
     noise: Callable[[int, bytes], float] | None = None
     min_new_tokens: int = 0
     aggregate: Aggregate = arithmetic
+    penalise: Penalise = unpenalised
     seen: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -92,7 +95,7 @@ class Safe:
         ahead, text, given = replace(member), [*self.text], []
         while not member.abstains and len(given) < count and END not in text[-1:]:
             row = self.row(ahead, text, len(text))
-            token = _pick(row, self.sampling, self.noise, len(text))
+            token = _pick(self.penalise(row, text), self.sampling, self.noise, len(text))
             given.append((token, row))
             if token != END:
                 ahead.follow(b"".join(text), token, True, self.rule)
@@ -176,7 +179,8 @@ class Safe:
     def first_token(self) -> None:
         """All read the prompt; the drafter's favourite stands in for everybody's own token."""
         rows = {name: self.row(member, [], 0) for name, member in self.members.items()}
-        token = _pick(rows[self.drafter], self.sampling, self.noise, 0)
+        row = self.penalise(rows[self.drafter], [])
+        token = _pick(row, self.sampling, self.noise, 0)
         own, tops = {self.drafter: rows[self.drafter].get(token, 0.0)}, {}
         for name in self.verifiers(rows):
             own[name] = rows[name].get(token, 0.0)
@@ -200,6 +204,7 @@ class Safe:
             guard=self.drafter if guard is True else guard,
             sampling=self.sampling,
             noise=self.noise,
+            penalise=lambda combined: self.penalise(combined, self.text),
         )
         self.commit(winner, owners, joint=len(rows) > 1)
 
