@@ -105,6 +105,8 @@ def test_every_field_of_http_is_named(field: str) -> None:
 def test_every_endpoint_is_named() -> None:
     for path in ("/api/generate", "/status", "/health/live", "/health/ready"):
         assert is_named(path, text_of("docs/http.md"))
+    for path in ("/health", "/ping", "/version", "/v1/chat/completions", "/v1/completions"):
+        assert is_named(path, text_of("docs/http.md"))
     for path in ("/tokenize", "/detokenize", "/tokenizer_info"):
         assert is_named(path, text_of("docs/http.md"))
 

@@ -38,7 +38,7 @@ def error_response(error: GacError, **beside: Any) -> JSONResponse:
 
 def refusal(request: Request, error: GacError) -> JSONResponse:
     """An error as its response, and in the log, unless it answers a probe."""
-    if not request.url.path.startswith("/health"):
+    if not request.url.path.startswith(("/health", "/ping")):
         log_refusal(error, error.http_status)
     return error_response(error)
 

@@ -1,10 +1,11 @@
-"""How the server is: GET /status, as in the original, and two health probes."""
+"""How the server is: GET /status, as in the original, its version, and health probes."""
 
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from gac import __version__
 from gac.engine.engine import Engine
 from gac.engine.service import Service, State
 from gac.errors import EngineUnavailable
@@ -25,12 +26,20 @@ def health_router(service: Service) -> APIRouter:
         return {"status": "live"}
 
     @router.get("/health/ready")
+    @router.get("/health")
+    @router.get("/ping")
     async def ready() -> dict[str, str]:
+        """Whether requests are answered without delay; /ping and /health are other spellings."""
         if service.is_progressing:
             return {"status": "ready"}
         stalled = service.state is State.READY
         message = "a member has stopped answering" if stalled else service.explanation
         raise EngineUnavailable(message, code="engine_unavailable")
+
+    @router.get("/version")
+    async def version() -> dict[str, str]:
+        """The server's version, whether it is ready or not."""
+        return {"version": __version__}
 
     return router
 

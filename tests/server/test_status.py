@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gac import __version__
 from gac.config import Config
 from gac.engine.service import Service
 from gac.engine.startup import Started, Watch
@@ -37,15 +38,24 @@ def test_loading_is_503_with_the_progress_of_each_member() -> None:
         }
         assert status.headers["retry-after"]
         assert get(url, "/health/live").status == 200
-        assert get(url, "/health/ready").status == 503
+        assert_probes(url, 503)
+        assert get(url, "/version").body == {"version": __version__}
         refused = generate(url, one("a"))
         assert (refused.status, refused.error["code"]) == (503, "engine_unavailable")
         assert refused.headers["retry-after"]
         go_on.set()
         assert service.wait(10.0)
         assert get(url, "/status").status == 200
-        assert get(url, "/health/ready").status == 200
+        assert_probes(url, 200)
         assert generate(url, one("a", max_new_tokens=1)).status == 200
+
+
+def assert_probes(url: str, status: int) -> None:
+    """All spellings of the probe say the same."""
+    for path in ("/health/ready", "/health", "/ping"):
+        answer = get(url, path)
+        assert answer.status == status
+        assert answer.body == {"status": "ready"} if status == 200 else answer.error
 
 
 @pytest.mark.parametrize(
