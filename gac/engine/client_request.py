@@ -13,6 +13,7 @@ from gac.errors import RequestError
 
 MOST_TRACED = 20
 MOST_LOGPROBS = 20
+MOST_BIASED = 1024
 MOST_STOP_STRINGS = 64
 """Each is searched for after every token, on the engine's thread, which all requests share."""
 LONGEST_STOP_STRING = 1024
@@ -96,6 +97,9 @@ _ALLOWED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("seed", "from -2^63 to 2^64 - 1", lambda n: -(2**63) <= n < 2**64),
     ("threshold", "from 0 to 1", lambda x: 0.0 <= x <= 1.0),
     ("n", "at least 1", lambda n: n >= 1),
+    ("presence_penalty", "from -2 to 2", lambda x: -2.0 <= x <= 2.0),
+    ("frequency_penalty", "from -2 to 2", lambda x: -2.0 <= x <= 2.0),
+    ("repetition_penalty", "above 0 and at most 10", lambda x: 0.0 < x <= 10.0),
     ("logprobs", f"from 0 to {MOST_LOGPROBS}", lambda n: 0 <= n <= MOST_LOGPROBS),
     ("trace", f"from 0 to {MOST_TRACED}", lambda n: 0 <= n <= MOST_TRACED),
 )
@@ -119,6 +123,7 @@ def check_values(request: ClientRequest) -> None:
     for name, weight in (request.weights or {}).items():
         if not (0.0 <= weight and math.isfinite(weight)):
             raise _wrong(f"weights.{name}", f"must be finite and at least 0, not {weight}")
+    _check_biases(request.logit_bias or {})
     _check_stop_strings(request.until)
     _check_prompts(request)
 
@@ -140,6 +145,14 @@ def _check_prompts(request: ClientRequest) -> None:
 
 def _wrong(field: str, what: str) -> RequestError:
     return RequestError(f"{field}: {what}", param=field)
+
+
+def _check_biases(logit_bias: Mapping[int, float]) -> None:
+    if len(logit_bias) > MOST_BIASED:
+        raise _wrong("logit_bias", f"must have at most {MOST_BIASED} ids, not {len(logit_bias)}")
+    for own_id, bias in logit_bias.items():
+        if not -100.0 <= bias <= 100.0:
+            raise _wrong(f"logit_bias.{own_id}", f"must be from -100 to 100, not {bias}")
 
 
 def _check_stop_strings(until: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gac.config import Config
-from gac.core import Forced, GenerateRequest, Prompt, Sampling
+from gac.core import Forced, GenerateRequest, Prompt
+from gac.engine.biases import penalties_of
 from gac.engine.choice import Choice, choose
 from gac.engine.client_request import ClientRequest, check_values
 from gac.engine.echo import ids_of, split
@@ -50,6 +51,7 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     check_values(request)
     choice = choose(config, request.wishes, request.sampling())
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
+    penalties = penalties_of(request, choice.reference, started.ensemble.union)
     batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
     prepared: list[GenerateRequest] = []
     for place in range(len(request.messages_list)):
@@ -58,7 +60,8 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
         for number in range(request.n):
             request_id = f"{batch_id}-{len(prepared)}"
             sampling = replace(first, choice=number)
-            prepared.append(_one_text(request_id, request, choice, prompts, forced, sampling))
+            text = _one_text(request_id, request, choice, prompts, forced)
+            prepared.append(replace(text, sampling=sampling, penalties=penalties))
     return prepared
 
 
@@ -89,7 +92,6 @@ def _one_text(
     choice: Choice,
     prompts: Mapping[str, Prompt],
     forced: Forced,
-    sampling: Sampling,
 ) -> GenerateRequest:
     return GenerateRequest(
         request_id=request_id,
@@ -99,7 +101,6 @@ def _one_text(
         min_new_tokens=request.min_new_tokens,
         ignore_eos=request.ignore_eos,
         stop=tuple(request.until),
-        sampling=sampling,
         strategy=choice.strategy,
         weights=choice.weights,
         trace=request.trace,

@@ -1,12 +1,13 @@
 """What `/api/generate` takes and gives: the original's fields, and ours beside them."""
 
+import re
 from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gac.engine.client_request import MOST_TRACED, ClientRequest
+from gac.engine.client_request import MOST_BIASED, MOST_TRACED, ClientRequest
 from gac.server.trace_records import Record, TokenRecord
 from gac.vocabulary.retokenize import Rule
 
@@ -69,6 +70,22 @@ def _traced(value: object) -> object:
     return value
 
 
+def _by_id(value: object) -> object:
+    """Biases by token id; JSON has no keys but strings."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) > MOST_BIASED:
+        what = "must have at most {most} ids, not {count}"
+        raise PydanticCustomError("too_long", what, {"count": len(value), "most": MOST_BIASED})
+    for key in value:
+        if not (isinstance(key, int) or re.fullmatch("[0-9]{1,9}", key)):
+            what = "{key} is no token id; keys are whole numbers from 0"
+            shown = str(key)[:40].encode("utf-8", "backslashreplace").decode()
+            raise PydanticCustomError("no_token_id", what, {"key": repr(shown)})
+    return {int(key): bias for key, bias in value.items()}
+
+
+LogitBias = Annotated[dict[int, float], BeforeValidator(_by_id)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -114,6 +131,10 @@ class GenerateBody(EnsembleFields):
     seed: int | None = ClientRequest.seed
     min_new_tokens: int = ClientRequest.min_new_tokens
     ignore_eos: bool = ClientRequest.ignore_eos
+    presence_penalty: float = ClientRequest.presence_penalty
+    frequency_penalty: float = ClientRequest.frequency_penalty
+    repetition_penalty: float = ClientRequest.repetition_penalty
+    logit_bias: LogitBias | None = None
     stream: bool = False
 
     def request(self) -> ClientRequest:

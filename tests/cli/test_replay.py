@@ -17,6 +17,13 @@ from tests.support.server_process import demo_config
 
 ASKED = one("What is the capital of Norway?", max_new_tokens=16, apply_chat_template=True)
 
+PENALTIES = {
+    "presence_penalty": 1.5,
+    "frequency_penalty": 0.5,
+    "repetition_penalty": 1.3,
+    "logit_bias": {"40": 6.0, "50": 7.0, "60": -100.0},
+}
+
 
 @pytest.fixture(autouse=True)
 def unchanged_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +46,7 @@ def answers(config: Path) -> Iterator[dict[str, Any]]:
             "two": {**ASKED, "messages_list": [*ASKED["messages_list"], other]},
             "safe": {**ASKED, "strategy": "safe", "temperature": 1.2},
             "gate": {**ASKED, "strategy": "threshold", "threshold": 0.97, "max_new_tokens": 3},
+            "penalised": {**ASKED, "temperature": 1.0, **PENALTIES},
         }
         yield {name: generate(url, {**body, "trace": True}).body for name, body in bodies.items()}
 
@@ -49,13 +57,21 @@ def replay(folder: Path, config: Path, answer: Any) -> int:
     return main(["replay", str(path), "--config-path", str(config)])
 
 
-@pytest.mark.parametrize("name", ["two", "safe", "gate"])
+@pytest.mark.parametrize("name", ["two", "safe", "gate", "penalised"])
 def test_replay_of_a_real_answer_is_identical(name, answers, config, tmp_path, capsys) -> None:
     assert replay(tmp_path, config, answers[name]) == 0
     lines = [f"identical: {len(trace['tokens'])} tokens" for trace in answers[name]["trace"]]
     if name == "two":
         lines = ["conversation 0:", lines[0], "conversation 1:", lines[1]]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_penalties_are_part_of_a_trace(answers, config, tmp_path, capsys) -> None:
+    trace = deepcopy(answers["penalised"]["trace"][0])
+    assert {name: trace["request"][name] for name in PENALTIES} == PENALTIES
+    trace["request"].update(dict.fromkeys(("presence_penalty", "frequency_penalty"), 0.0))
+    trace["request"].update(repetition_penalty=1.0, logit_bias=None)
+    assert replay(tmp_path, config, trace) == 1, "without them it is another text"
 
 
 def test_operator_is_bound_by_no_limit_of_the_server(answers, config, tmp_path, capsys) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gac.core import Sampling
+from gac.core import Penalties, Sampling
 from gac.engine.client_request import ClientRequest
 from gac.engine.requests import check_limits, prepare
 from gac.errors import RequestError
@@ -15,7 +15,6 @@ from tests.support.fake_service import Fakes, fake_config, fakes_for
 
 USER = {"role": "user", "content": "the cat"}
 PLAIN = ClientRequest(messages_list=[[USER]])
-PENALTIES = {"presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias"}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +50,14 @@ def refused(fakes: Fakes, **changes: Any) -> RequestError:
         ({"trace": 21}, "trace", "from 0 to 20"),
         ({"logprobs": -1}, "logprobs", "from 0 to 20"),
         ({"logprobs": 21}, "logprobs", "from 0 to 20"),
+        ({"presence_penalty": 2.1}, "presence_penalty", "from -2 to 2"),
+        ({"frequency_penalty": float("nan")}, "frequency_penalty", "from -2 to 2"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty", "above 0 and at most 10"),
+        ({"logit_bias": {5: -101.0}}, "logit_bias.5", "from -100 to 100, not -101"),
+        ({"logit_bias": {5: float("nan")}}, "logit_bias.5", "from -100 to 100"),
+        ({"logit_bias": dict.fromkeys(range(1025), 1.0)}, "logit_bias", "at most 1024 ids"),
+        ({"logit_bias": {9999: 1.0}}, "logit_bias.9999", "the ids of 'ada', which are meant"),
+        ({"logit_bias": {-1: 1.0}}, "logit_bias.-1", "from 0 to"),
         ({"weights": {"ada": float("nan"), "bora": 1.0}}, "weights.ada", "finite"),
         ({"weights": {"ada": -1.0, "bora": 1.0}}, "weights.ada", "at least 0"),
         ({"until": ["a"] * 65}, "until", "at most 64"),
@@ -108,12 +115,17 @@ def test_every_field_reaches_the_engine(fakes: Fakes) -> None:
         aggregation="min",
         trace=4,
         logprobs=3,
+        presence_penalty=0.5,
+        frequency_penalty=-0.25,
+        repetition_penalty=1.5,
+        logit_bias={},
     )
     [one] = prepare(fakes.service.config, fakes.service.started, asked)
     assert (one.max_new_tokens, one.max_length, one.min_new_tokens) == (8, 30, 2)
     assert (one.ignore_eos, one.stop, one.trace) == (True, ("zz",), 4)
     assert one.logprobs == 3
     assert one.sampling == Sampling(0.5, 3, 0.9, 0.1, 7)
+    assert one.penalties == Penalties(0.5, -0.25, 1.5, {})
     assert one.weights == {"ada": 0.25, "bora": 0.75}
     assert one.strategy is not None
     chosen = one.strategy.model_dump()
@@ -131,6 +143,6 @@ def test_seed_is_drawn_for_each_text_unless_it_was_sent(fakes: Fakes) -> None:
 
 def test_http_has_the_same_fields_and_defaults() -> None:
     assert GenerateBody(messages_list=[[USER]]).request() == replace(PLAIN, messages_list=[[USER]])
-    ours = {"n", "logprobs", "echo", *PENALTIES}
+    ours = {"n", "logprobs", "echo"}
     missing = {field.name for field in fields(ClientRequest)} - set(GenerateBody.model_fields)
     assert missing == ours, "what `/api/generate` does not take"

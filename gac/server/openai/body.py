@@ -3,23 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from gac.engine.client_request import ClientRequest
 from gac.engine.service import Service
 from gac.errors import RequestError
 from gac.server.openai.models import ENSEMBLE, members_of
 from gac.server.openai.tolerance import Tolerant
-from gac.server.schemas import EnsembleFields, StopStrings, as_list
-
-MOST_BIASED = 1024
-
-
-def _whole_keys(value: object) -> object:
-    """JSON has no keys but strings."""
-    if not isinstance(value, dict):
-        return value
-    return {int(key) if str(key).isdecimal() else key: bias for key, bias in value.items()}
+from gac.server.schemas import EnsembleFields, LogitBias, StopStrings, as_list
 
 
 class StreamOptions(Tolerant):
@@ -48,9 +39,7 @@ class OpenAIBody(Tolerant):
     presence_penalty: float = ClientRequest.presence_penalty
     frequency_penalty: float = ClientRequest.frequency_penalty
     repetition_penalty: float = ClientRequest.repetition_penalty
-    logit_bias: Annotated[
-        dict[int, float], BeforeValidator(_whole_keys), Field(max_length=MOST_BIASED)
-    ] = {}
+    logit_bias: LogitBias = {}
     gac: EnsembleFields = EnsembleFields()
 
     @property
