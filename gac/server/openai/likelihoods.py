@@ -70,8 +70,10 @@ class CompletionLogprobs:
     def _offsets(self, tokens: Iterable[bytes]) -> Iterator[int]:
         """The place of the character in which each begins."""
         for token in tokens:
-            yield self._offset
-            self._offset += len(self._decoder.decode(token))
+            self._offset += len(self._decoder.decode(token[:1]))
+            is_within = bool(self._decoder.getstate()[0]) or not token
+            yield self._offset if is_within else self._offset - 1
+            self._offset += len(self._decoder.decode(token[1:]))
 
 
 def _name(token: bytes) -> str:
