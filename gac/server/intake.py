@@ -1,6 +1,7 @@
 """How every route that writes takes a request in: checked, prepared, and within the memory left."""
 
 import time
+from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from gac.server.job import Job
 from gac.server.responses import EventStream, WholeAnswer
 from gac.server.shape import Shape
 from gac.server.streaming import Bridge
-from gac.server.trace_budget import TraceBudget, check_trace, traced_bytes
+from gac.server.trace_budget import TraceBudget, check_trace, field_of, traced_bytes
 
 
 class Intake:
@@ -29,7 +30,9 @@ class Intake:
         started_at = time.monotonic()
         check_now(self.service, asked, self._budget)  # before a worker is waited for
         requests = await run_in_threadpool(prepared, self.service, asked, self._budget)
-        size = traced_bytes(asked, len(requests[0].prompts))
+        num_members, num_scored = len(requests[0].prompts), _num_scored(requests)
+        check_trace(asked, num_members, num_scored)
+        size = traced_bytes(asked, num_members, num_scored)
         return Job(self.service, asked, requests, started_at, size)
 
     def answer(self, job: Job, shape: Shape, stream: bool) -> Response:
@@ -44,10 +47,15 @@ def check_now(service: Service, asked: ClientRequest, budget: TraceBudget) -> No
     num_members = len(asked.members or service.config.members)
     check_trace(asked, num_members)
     engine.check_open(asked.num_texts)
-    budget.check(traced_bytes(asked, num_members))
+    budget.check(traced_bytes(asked, num_members), field_of(asked))
 
 
 def prepared(service: Service, asked: ClientRequest, budget: TraceBudget) -> list[GenerateRequest]:
     """The engine's requests; runs on a worker thread."""
     check_now(service, asked, budget)  # again: the server may have filled before a worker was free
     return prepare(service.config, service.started, asked)
+
+
+def _num_scored(requests: Sequence[GenerateRequest]) -> int:
+    """How many tokens of prompts have likelihoods."""
+    return sum(len(request.forced.tokens) for request in requests)

@@ -6,6 +6,7 @@ Reads the engine's events and knows when what is sent; what it looks like is the
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -20,7 +21,7 @@ from gac.server.job import Job
 from gac.server.request_log import RequestLog
 from gac.server.shape import Shape
 from gac.server.streaming import Batches, Bridge, ClientClosedRequest
-from gac.server.trace_budget import TraceBudget
+from gac.server.trace_budget import TraceBudget, field_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,16 @@ class _EngineResponse(Response):
         self._log = RequestLog(job.requests, job.started_at)
         asked = job.asked
         self._is_large = bool(asked.trace) or asked.logprobs is not None
-        self._collector = Collector(job.requests, keep_tokens=self._is_large)
+        self._collector = Collector(job.requests, keep_tokens=self._needs_tokens)
+
+    @property
+    def _needs_tokens(self) -> bool:
+        """Whether what is sent last is made of the tokens, too."""
+        return self._is_large
+
+    def _held(self) -> AbstractContextManager[None]:
+        """Reserves the memory of what it tells of tokens."""
+        return self._budget.hold(self._job.traced_bytes, field_of(self._job.asked))
 
     async def _last(self, make: Last, first_at: float | None) -> bytes:
         """What is sent when all texts are written; a large answer is made on a worker thread.
@@ -74,7 +84,7 @@ class WholeAnswer(_EngineResponse):
         """Read all events, then respond.  Raises: what a request failed with."""
         headers = dict(self._shape.headers)
         try:
-            with self._budget.hold(self._job.traced_bytes):
+            with self._held():
                 body = await self._all_read(receive)
                 whole = Response(body, headers=headers, media_type="application/json")
                 await whole(scope, receive, send)
@@ -107,7 +117,7 @@ class EventStream(_EngineResponse):
         self._beginning = self._shape.begin()
         try:
             job = self._job
-            with self._budget.hold(job.traced_bytes):
+            with self._held():
                 async with self._bridge.read(job.engine, job.requests, receive) as batches:
                     await self._send_pieces(batches)
                 last = await self._last(self._shape.end, batches.stream.first_at)
@@ -116,6 +126,11 @@ class EventStream(_EngineResponse):
             self._log.client_left()
         except Exception as error:
             await self._fail(error)
+
+    @property
+    def _needs_tokens(self) -> bool:
+        """Likelihoods have been sent by then."""
+        return bool(self._job.asked.trace)
 
     async def _fail(self, error: Exception) -> None:
         """End the stream with an error.  Raises: the error, if nothing was sent before it."""

@@ -94,3 +94,11 @@ def test_wrong_field_is_named(url: str, fields: Any, param: str, words: str) -> 
 
 def test_best_of_n_is_n(url: str) -> None:
     assert texts_of(ok(url, TEXT, {**BODY, "n": 2, "best_of": 2}))[0] == text(url)
+
+
+def test_likelihoods_too_many_to_hold_are_refused_at_once(url: str) -> None:
+    body = {**BODY, "prompt": ["the cat"] * 20, "logprobs": 20, "max_tokens": 8000}
+    error = refused(url, TEXT, body)
+    assert error["param"] == "logprobs"
+    assert "20 texts x max_tokens 8000 with logprobs 20" in error["message"]
+    assert ok(url, TEXT, {**body, "prompt": "the cat"})
