@@ -19,6 +19,8 @@ written it takes up to three times that, as its buffer doubles and is copied in 
 MOST_OF_ONE_ANSWER = 256 * 2**20
 MOST_OF_ALL = 2**30
 
+_KEPT = {"trace": "the traces", "logprobs": "the likelihoods"}
+
 
 def traced_bytes(request: ClientRequest, num_members: int, num_scored: int = 0) -> int:
     """What the traces and likelihoods of an answer take at most.
@@ -70,8 +72,8 @@ class TraceBudget:
         """Raises: EngineOverloaded if so many bytes more cannot be held now."""
         if size and self.held_bytes + size > self._most_bytes:
             raise EngineOverloaded(
-                f"{field}: those of this answer may take {_mib(size)} MiB of memory, and those "
-                f"of other answers hold {_mib(self.held_bytes)} of {_mib(self._most_bytes)}; "
+                f"{field}: {_KEPT[field]} of this answer may take {_mib(size)} MiB of memory, and "
+                f"those of other answers hold {_mib(self.held_bytes)} of {_mib(self._most_bytes)}; "
                 "try again later, or ask for fewer tokens or candidates",
                 param=field,
                 code="traces_overloaded",
