@@ -34,8 +34,8 @@ PYTEST := $(ENV) $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --
 test: setup
 	$(PYTEST) -m "not slow"
 
-# Everything: all random examples, servers, Ray, benchmarks.
-test-all: setup
+# Everything: all random examples, servers, Ray, benchmarks, lm-evaluation-harness.
+test-all: setup .evaluation/.ready
 	$(PYTEST) --hypothesis-profile thorough
 
 check: setup
@@ -63,5 +63,13 @@ $(CLIENTS)/.ready: $(VENV)/.ready conformance/requirements.txt
 conformance: $(CLIENTS)/.ready
 	$(ENV) $(CLIENTS)/bin/python -m conformance $(PARTS)
 
+# lm-evaluation-harness, which tests run: kept apart likewise, as its packages make others slow to start.
+HARNESS := .evaluation
+$(HARNESS)/.ready: $(VENV)/.ready requirements-eval.txt
+	test -x $(HARNESS)/bin/python || $(PYTHON) -m venv $(HARNESS)
+	$(BIN)/python -c "$(SITE)" > "$$($(HARNESS)/bin/python -c "$(SITE)")/serving.pth"
+	$(HARNESS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-eval.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(HARNESS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

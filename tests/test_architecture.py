@@ -25,6 +25,8 @@ ALLOWED_ON = {
     "uvicorn": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "lm_eval": {"cli"},
+    "datasets": {"cli"},
     "pydantic": {"", "decoding", "server"},
     "yaml": {""},
 }

@@ -22,9 +22,24 @@ from gac.trace import Outcome, Why
 ROOT = Path(__file__).parents[1]
 TOKENIZER = {*TokenizeBody.model_fields, *TokenizeAnswer.model_fields, *DetokenizeBody.model_fields}
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "demo/README.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "demo/README.md",
+    ROOT / "reproduce/README.md",
+    *(ROOT / "docs").glob("*.md"),
+]
 MOST_WORDS = 1300
-FOLDERS = ("gac", "tests", "benchmarks", "conformance", "demo", "docs", "example_configs")
+FOLDERS = (
+    "gac",
+    "tests",
+    "benchmarks",
+    "conformance",
+    "demo",
+    "docs",
+    "example_configs",
+    "reproduce",
+)
 FILES = [
     path.relative_to(ROOT).as_posix()
     for place in (ROOT.glob("*"), *((ROOT / folder).rglob("*.*") for folder in FOLDERS))
@@ -168,7 +183,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 def test_files_that_are_named_exist(page: Path) -> None:
-    mine = {"my_ensemble.yaml", "answer.json", "/openapi.json"}
+    mine = {"my_ensemble.yaml", "answer.json", "/openapi.json", "config.yaml", "evaluation.json"}
     named = re.findall(
         r"(?<![\w./<])([\w/]+\.(?:py|yaml|md|json|jinja))\b", page.read_text("utf-8")
     )

@@ -16,6 +16,7 @@ from gac.config import load_config
 
 ROOT = Path(__file__).parents[1]
 NORWAY = "What is the capital of Norway?"
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-eval.txt")
 PIP = ("-m", "pip", "--disable-pip-version-check")
 OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation")
 
@@ -37,7 +38,7 @@ def test_every_package_is_named() -> None:
 
 def test_development_requirements_are_plain_lines() -> None:
     """An option such as `-r` in them is no requirement: pip could not install the package."""
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         for line in (ROOT / name).read_text().splitlines():
             assert line.startswith("#") or "==" in line, f"{name}: {line}"
 
@@ -53,7 +54,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("gac", "demo", "example_configs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "README.md"):
+    for name in ("pyproject.toml", *REQUIREMENTS, "README.md"):
         shutil.copy(ROOT / name, copy)
     return copy
 

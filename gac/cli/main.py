@@ -1,4 +1,4 @@
-"""The command line: gac serve, check, ask and replay.
+"""The command line: gac serve, check, ask, replay and evaluate.
 
 The help texts are complete sentences, as the documentation is made of them.  What a command needs
 is imported when it runs, so that help and errors come at once.
@@ -20,6 +20,8 @@ from gac.cli.options import (
     configured,
     demo_config,
     in_process,
+    names_in,
+    numbers_in,
     set_up_output,
     strategy_of,
 )
@@ -177,3 +179,87 @@ def replay(
     from gac.cli.replay import replay as run
 
     raise typer.Exit(run(trace, config))
+
+
+@app.command()
+def evaluate(
+    tasks: Annotated[
+        str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")
+    ],
+    output: Annotated[Path, typer.Option(help="The folder that results are written to.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="The YAML file that describes the ensemble (not needed with --url)."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="A server that runs, such as http://127.0.0.1:8000 (default: one is started for "
+            "the configuration, on a free port of this machine, and ended afterwards)."
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What is evaluated: gac for the ensemble, gac/NAME for one member alone."
+        ),
+    ] = "gac",
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="So many documents of each task, or below 1 a share of them (default: all).",
+        ),
+    ] = None,
+    num_fewshot: Annotated[
+        str,
+        typer.Option(
+            help="How many examples are shown: one number for all tasks, or one for each, "
+            "separated by commas (default: as each task says)."
+        ),
+    ] = "",
+    include_path: Annotated[
+        Path | None, typer.Option(help="A folder with tasks of your own.", exists=True)
+    ] = None,
+    num_concurrent: Annotated[
+        int, typer.Option(min=1, help="How many requests are sent at once.")
+    ] = 16,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat/--completions",
+            help="Send prompts as user messages, for each member's chat template, or as text to be "
+            "continued.",
+        ),
+    ] = False,
+    max_gen_toks: Annotated[
+        int,
+        typer.Option(min=1, help="The most new tokens of an answer, where a task sets no limit."),
+    ] = 256,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Run tasks of lm-evaluation-harness on an ensemble.
+
+    Says first what is not there: GPUs, models, data sets.  Prints the harness' tables with standard
+    errors, and writes its results, every answer, and the resolved configuration into a folder.
+    Needs the extra eval: pip install 'gac-server[eval]'.
+    """
+    set_up_output(log_level)
+    from gac.cli.evaluate import Evaluation
+    from gac.cli.evaluate import evaluate as run
+
+    asked = Evaluation(
+        config_path=config,
+        config=configured(config) if config else None,
+        url=url,
+        model=model,
+        tasks=names_in("--tasks", tasks),
+        num_fewshot=numbers_in("--num-fewshot", num_fewshot),
+        limit=limit,
+        include_path=include_path,
+        num_concurrent=num_concurrent,
+        is_chat=chat,
+        max_gen_toks=max_gen_toks,
+        output=output,
+    )
+    raise typer.Exit(run(asked))

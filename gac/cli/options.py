@@ -66,6 +66,22 @@ def strategy_of(text: str | None) -> str | dict[str, Any] | None:
     return fields
 
 
+def names_in(flag: str, text: str) -> tuple[str, ...]:
+    """The different names in a list with commas, in order.  Raises: ConfigError if it is empty."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"{flag}: {text!r} is not allowed; must be names separated by commas")
+    return names
+
+
+def numbers_in(flag: str, text: str) -> tuple[int, ...]:
+    """The numbers, 0 or more, in a list with commas.  Raises: ConfigError."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"{flag}: {text!r} is not allowed; must be whole numbers, 0 or more")
+    return tuple(map(int, parts))
+
+
 def in_process(path: Path) -> Config:
     """The file's configuration with all members in this process.  Raises: ConfigError."""
     return _checked(path, load_config(path).model_copy(update={"ray": RayConfig(enabled=False)}))

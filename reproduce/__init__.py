@@ -1,0 +1,1 @@
+"""The rows of the papers' tables, each with the configuration and the command that runs it."""
