@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gac.cli import main as commands
-from gac.cli.options import ConfigPath, Host, LogLevel, Port
+from gac.cli.options import ConfigPath, Host, LogFormat, LogLevel, Port
 from gac.cli.process import code_of, run_process
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -33,6 +33,7 @@ def api_server(
         typer.Option("--check", help="Check the configuration as `gac check` does, then exit."),
     ] = False,
     log_level: LogLevel = "info",
+    log_format: LogFormat = None,
 ) -> None:
     """Serve an ensemble of language models that write one answer together.
 
@@ -40,4 +41,4 @@ def api_server(
     """
     if check:
         commands.check(config_path, log_level)
-    commands.serve(config_path, host, port, log_level)
+    commands.serve(config_path, host, port, log_level, log_format)

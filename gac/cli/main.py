@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from gac import __version__
+from gac.cli.logs import errors_in, use_log_format
 from gac.cli.options import (
     ConfigPath,
     Host,
+    LogFormat,
     LogLevel,
     Port,
     configured,
@@ -73,6 +75,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = None,
 ) -> None:
     """Serve an ensemble over HTTP until told to stop.
 
@@ -81,10 +84,12 @@ def serve(
     configuration says how many it gets (num_gpus: 1, or 0.5 to share one); else it runs on the CPU.
     """
     set_up_output(log_level)
-    config = configured(config_path, host, port)
+    config = configured(config_path, host=host, port=port, log_format=log_format)
+    use_log_format(config.server.log_format)
     from gac.cli.serve import serve as run
 
-    raise typer.Exit(run(config))
+    with errors_in(config.server.log_format):
+        raise typer.Exit(run(config))
 
 
 @app.command()

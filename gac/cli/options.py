@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gac.cli.logs import use_log_format
 from gac.config import Config, RayConfig, load_config
 from gac.config.devices import check_devices
 from gac.errors import ConfigError
@@ -34,16 +35,20 @@ LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
     typer.Option("--log-level", help="The least serious messages that are printed."),
 ]
+LogFormat = Annotated[
+    Literal["text", "json"] | None,
+    typer.Option(
+        "--log-format",
+        help="Log lines as text, or as one JSON object each, in place of the configuration's "
+        "(default: text).",
+    ),
+]
 
 
 def set_up_output(log_level: str) -> None:
     """Log one line an event, with the logger's name only at level debug."""
-    source = " %(name)s:" if log_level == "debug" else ""
-    logging.basicConfig(
-        level=log_level.upper(),
-        format=f"%(asctime)s %(levelname)s{source} %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    logging.basicConfig(level=log_level.upper())
+    use_log_format("text")
     # Read when Hugging Face's libraries are imported, here and in Ray's processes.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -87,10 +92,13 @@ def in_process(path: Path) -> Config:
     return _checked(path, load_config(path).model_copy(update={"ray": RayConfig(enabled=False)}))
 
 
-def configured(path: Path, host: str | None = None, port: int | None = None) -> Config:
-    """The file's configuration with what the command line overrides.  Raises: ConfigError."""
+def configured(path: Path, **server: Any) -> Config:
+    """The file's configuration with what the command line overrides in its section `server`.
+
+    What is None overrides nothing.  Raises: ConfigError.
+    """
     config = _checked(path, load_config(path))
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    given = {key: value for key, value in server.items() if value is not None}
     for key, value in given.items():
         try:
             type(config.server).model_validate({key: value})

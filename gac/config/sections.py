@@ -114,12 +114,14 @@ class EngineConfig(Section):
 
 
 class ServerConfig(Section):
-    """Where the HTTP server listens, and how much it takes in one request."""
+    """Where the HTTP server listens, how much it takes in one request, and what it logs."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="an address or host name")
     port: int = Field(default=8000, ge=0, le=65535, description="a whole number, 0 to 65535")
     max_body_bytes: Count = 8 * 2**20
     max_conversations: Count = 256
+    log_format: Literal["text", "json"] = "text"
+    access_log: Flag = False
 
 
 class RayConfig(Section):

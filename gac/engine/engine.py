@@ -20,6 +20,7 @@ from gac.engine.admission import Admission
 from gac.engine.ensemble import Ensemble
 from gac.engine.limits import EngineLimits
 from gac.engine.metrics import Metrics
+from gac.engine.names import about
 from gac.engine.opening import Opening
 from gac.engine.roster import Roster
 from gac.engine.scheduler import Batch, Scheduler
@@ -180,7 +181,7 @@ class Engine:
                 sequence = self._opening.sequence(request, sink)
             except Exception as error:  # as in _guarded, but there is no sequence yet
                 if not isinstance(error, GacError):
-                    logger.exception("request %s cannot start", request.request_id)
+                    about(logger, request.request_id).exception("it cannot start")
                 self._admission.leave()
                 sink.put(ErrorEvent(request.request_id, error))
                 continue
@@ -205,7 +206,7 @@ class Engine:
             act()
         except Exception as error:
             if not isinstance(error, GacError):
-                logger.exception("request %s failed", sequence.request.request_id)
+                about(logger, sequence.request.request_id).exception("it failed")
             self._fail(sequence, error)
         else:
             if sequence.finished:
@@ -225,7 +226,7 @@ class Engine:
 
     def _evict_and_admit(self) -> None:
         for sequence in self._scheduler.evict():
-            logger.info("request %s: evicted, to be computed again", sequence.request.request_id)
+            about(logger, sequence.request.request_id).info("evicted, to be computed again")
             sequence.forget_caches()
             self._released.append(sequence.number)
             self.metrics.evictions += 1

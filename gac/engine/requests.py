@@ -4,7 +4,6 @@ HTTP, the command line, replay, benchmarks and tests all make a `ClientRequest`,
 `prepare` one `GenerateRequest` for each text.
 """
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from gac.engine.biases import penalties_of
 from gac.engine.choice import Choice, choose
 from gac.engine.client_request import ClientRequest, check_values
 from gac.engine.echo import ids_of, split
+from gac.engine.names import new_name, text_name
 from gac.engine.prompts import build_prompts, check_ids, check_room, is_ids, prompts_of_ids
 from gac.engine.startup import Started
 from gac.errors import RequestError
@@ -41,9 +41,12 @@ def check_limits(config: Config, request: ClientRequest) -> None:
         )
 
 
-def prepare(config: Config, started: Started, request: ClientRequest) -> list[GenerateRequest]:
+def prepare(
+    config: Config, started: Started, request: ClientRequest, batch: str | None = None
+) -> list[GenerateRequest]:
     """One request of the engine for each text: the `n` choices of the first entry, and so on.
 
+    `batch` names them all in the engine and in logs, where one is drawn if it is not given.
     Renders and encodes every prompt, so it belongs on a worker thread.  The limits of the server
     are checked by `check_limits`, not here.
     Raises: RequestError naming the field that is wrong.
@@ -52,13 +55,13 @@ def prepare(config: Config, started: Started, request: ClientRequest) -> list[Ge
     choice = choose(config, request.wishes, request.sampling())
     tokenizers = {name: started.tokenizers[name] for name in choice.members}
     penalties = penalties_of(request, choice.reference, started.ensemble.union)
-    batch_id = uuid.uuid4().hex[:16]  # short enough for a log line
+    batch = batch or new_name()
     prepared: list[GenerateRequest] = []
     for place in range(len(request.messages_list)):
         prompts, forced = _read(started, tokenizers, choice.reference, request, place)
         first = request.sampling()
         for number in range(request.n):
-            request_id = f"{batch_id}-{len(prepared)}"
+            request_id = text_name(batch, len(prepared))
             sampling = replace(first, choice=number)
             text = _one_text(request_id, request, choice, prompts, forced)
             prepared.append(replace(text, sampling=sampling, penalties=penalties))

@@ -1,15 +1,17 @@
 """The FastAPI application over a service."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 import gac
 from gac.engine.service import Service
+from gac.server.access_log import log_access
 from gac.server.body_limit import BodyLimit
 from gac.server.errors import install_error_handlers
-from gac.server.exchange import Exchanges
+from gac.server.exchange import Exchange, Exchanges, NoteEnd
 from gac.server.gac_routes import gac_router
 from gac.server.health_routes import health_router
 from gac.server.intake import Intake
@@ -24,13 +26,21 @@ from gac.server.tokenizer_routes import tokenizer_router
 class _Application(FastAPI):
     """One that notes every exchange, around all other middleware."""
 
-    def __init__(self, requests: RequestMetrics, **options: Any) -> None:
+    def __init__(self, note_end: NoteEnd, **options: Any) -> None:
         super().__init__(**options)
-        self._requests = requests
+        self._note_end = note_end
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called once, at the first request."""
-        return Exchanges(super().build_middleware_stack(), self._requests.note_end)
+        return Exchanges(super().build_middleware_stack(), self._note_end)
+
+
+def _note_end(
+    requests: RequestMetrics, with_access_log: bool, scope: Scope, exchange: Exchange
+) -> None:
+    requests.note_end(scope, exchange)
+    if with_access_log:
+        log_access(scope, exchange)
 
 
 def make_app(service: Service) -> FastAPI:
@@ -38,7 +48,7 @@ def make_app(service: Service) -> FastAPI:
     registry = registry_for(service)
     requests = RequestMetrics(registry)
     app = _Application(
-        requests,
+        partial(_note_end, requests, service.config.server.access_log),
         title="GaC server",
         version=gac.__version__,
         strict_content_type=False,

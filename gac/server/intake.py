@@ -10,6 +10,7 @@ from gac.core import GenerateRequest
 from gac.engine.client_request import ClientRequest
 from gac.engine.requests import check_limits, prepare
 from gac.engine.service import Service
+from gac.server.exchange import current_exchange
 from gac.server.job import Job
 from gac.server.responses import EventStream, WholeAnswer
 from gac.server.shape import Shape
@@ -53,7 +54,9 @@ def check_now(service: Service, asked: ClientRequest, budget: TraceBudget) -> No
 def prepared(service: Service, asked: ClientRequest, budget: TraceBudget) -> list[GenerateRequest]:
     """The engine's requests; runs on a worker thread."""
     check_now(service, asked, budget)  # again: the server may have filled before a worker was free
-    return prepare(service.config, service.started, asked)
+    exchange = current_exchange()
+    batch = None if exchange is None else exchange.batch_name()
+    return prepare(service.config, service.started, asked, batch)
 
 
 def _num_scored(requests: Sequence[GenerateRequest]) -> int:

@@ -71,7 +71,8 @@ class Reading:
     ) -> None:
         self._metrics = metrics
         self._open = {request.request_id: request for request in requests}
-        self._arrived_at = current_exchange().arrived_at
+        exchange = current_exchange()
+        self._arrived_at = submitted_at if exchange is None else exchange.arrived_at
         self._submitted_at = submitted_at
         self._first_at: dict[str, float] = {}
         self._last_at: dict[str, float] = {}

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from gac import __version__
 from gac.core import GenerateRequest
 from gac.engine.choice import reference_member
+from gac.engine.names import batch_of
 from gac.server.job import Job
 
 Head = Mapping[str, Any]
@@ -18,7 +19,7 @@ Head = Mapping[str, Any]
 def head_of(job: Job, prefix: str, model: str) -> Head:
     """The fields that the answer and each of its chunks begin with."""
     return {
-        "id": f"{prefix}-{job.requests[0].request_id.rpartition('-')[0]}",
+        "id": f"{prefix}-{batch_of(job.requests[0].request_id)}",
         "created": int(time.time()),
         "model": model,
         "system_fingerprint": _fingerprint(job),
