@@ -202,6 +202,24 @@ class GenerateRequest:
     trace: int = 0
     logprobs: int | None = None
     forced: Forced = Forced()
+
+    @property
+    def num_forced(self) -> int:
+        """How many tokens at the beginning are given."""
+        return len(self.forced.tokens)
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens the text may have, forced ones included."""
+        return self.num_forced + self.max_new_tokens
+
+    def num_endless(self, num_tokens: int) -> int:
+        """For how many tokens behind so many the text must not end; 0 if forced ones are left."""
+        if num_tokens < self.num_forced:
+            return 0
+        least = self.max_new_tokens if self.ignore_eos else self.min_new_tokens
+        return max(0, self.num_forced + least - num_tokens)
+
     penalties: Penalties = field(default_factory=Penalties)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gac.core import Pick, Row, Sampling
+from gac.core import Forced, Pick, Row, Sampling
 from gac.decoding.combine import Aggregate, Mean, Vote, arithmetic, owners, voters
 from gac.decoding.conflict import ConflictGuard
+from gac.decoding.forced import forced_pick
 from gac.decoding.greedy import clear_winner
 from gac.decoding.penalties import Penalise
 from gac.decoding.sampling import needs_all_entries, pick_token
@@ -19,7 +20,7 @@ class Decider:
     A single row is used as it is, without the aggregation.  Rows of members with weight 0 are left
     out if another row's member has a weight.  With `is_dense` the aggregation needs all entries,
     and unless `is_normalised` its values need not sum to 1.  With `penalise` what is combined is
-    changed before the pick; nothing else is.
+    changed before the pick; nothing else is.  The `forced` tokens are picked first.
     """
 
     weights: Mapping[str, float]
@@ -30,6 +31,7 @@ class Decider:
     is_normalised: bool = True
     guard: ConflictGuard | None = None
     penalise: Penalise | None = None
+    forced: Forced = Forced()
 
     @property
     def needs_all_entries(self) -> bool:
@@ -46,6 +48,9 @@ class Decider:
         """
         position = rows[0].position
         heard, aggregate = self._voting(rows)
+        if position < len(self.forced.tokens):
+            vote = aggregate(heard, self.weights)
+            return None if vote is None else forced_pick(self.forced, position, vote)
         is_plain = self.guard is None and self.penalise is None and aggregate is arithmetic
         if is_plain and self.sampling.temperature == 0.0:
             winner = clear_winner(heard, self.weights)
@@ -74,7 +79,8 @@ class Decider:
             changed = None if changed is None else self.penalise(changed, position)
         if changed is None:
             return None
-        return pick_token(changed, self.sampling, position, self.order)
+        place = position - len(self.forced.tokens)  # draws are those of the text without these
+        return pick_token(changed, self.sampling, place, self.order)
 
     def _voting(self, rows: Sequence[Row]) -> tuple[list[Row], Aggregate]:
         """The rows that count, and the aggregation for them."""

@@ -46,6 +46,7 @@ from gac.decoding.flow import (
     Verdict,
     together,
 )
+from gac.decoding.forced import is_favourite
 from gac.decoding.support import TokenOrder
 from gac.trace import Outcome, Why
 
@@ -155,7 +156,8 @@ class Doubt:
 
     A token is let through where the weighted mean probability of the members' own tokens is above
     `consensus`; if `greedy`, also where every verifier's own token is its favourite.  `extra_gate`
-    is GaC's threshold on top (`GaC + SAFE`): above it the drafter decides alone.
+    is GaC's threshold on top (`GaC + SAFE`): above it the drafter decides alone.  Of the first
+    `num_forced` tokens, which are given, those that it would not have drafted greedily are doubted.
     """
 
     drafter: str
@@ -164,6 +166,7 @@ class Doubt:
     extra_gate: float
     greedy: bool
     order: TokenOrder
+    num_forced: int = 0
 
     def with_say(self, members: Iterable[str]) -> tuple[str, ...]:
         """Of these, the verifiers that have a say beside the drafter.
@@ -194,6 +197,8 @@ class Doubt:
 
         NOT_ALIGNED: no token of some verifier starts here, so the text in front is OOV-like to it.
         """
+        if self.greedy and row.position < self.num_forced and not is_favourite(row, pick.token):
+            return Why.NO_CONSENSUS  # it would have drafted another token
         asked = self.with_say(verdicts)
         known = {name: given for name in asked if (given := verdicts[name]) is not None}
         if not asked:

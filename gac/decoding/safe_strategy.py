@@ -67,5 +67,6 @@ class SafeConfig(Together):
             self.extra_gate,
             is_greedy,
             decide.order,
+            len(decide.forced.tokens),
         )
         return safe(self.drafter, verifiers, self.max_tokens, doubt, decide)

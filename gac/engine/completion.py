@@ -1,5 +1,6 @@
 """Rows that list too few entries to pick a token, and what their members are asked for then."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,21 @@ MOST_ENTRIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What every row is asked to list beside its largest entries: some more (union ids), or all."""
+    """What every row is asked to list beside its largest entries: some more (union ids), or all.
+
+    Where tokens are forced no draw is made, and only with `forced_dense` all are wanted there.
+    """
 
     dense: bool = False
     entries: tuple[int, ...] = ()
+    forced_dense: bool = False
+
+    def of(self, forced: Iterable[int]) -> "Listing":
+        """What rows have to list at positions where these tokens (union ids) are forced, if any."""
+        tokens = set(forced)
+        if not tokens:
+            return self
+        return Listing(self.forced_dense, tuple(sorted(tokens.union(self.entries))))
 
 
 SHORT = Listing()

@@ -5,21 +5,20 @@ member are.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gac.core import END, Extend, GenerateRequest, Pick, Row
 from gac.core import Draft as DraftOrder
-from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Step, Verdict
+from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Verdict
 from gac.decoding.sampling import needs_all_entries
+from gac.engine.ahead import FORCED_IDS, scored_ahead
+from gac.engine.completion import SHORT, Listing
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
 from gac.engine.picks import Picks
 from gac.errors import GacError
-from gac.vocabulary.alignment import LookAhead, look_ahead, num_final
+from gac.vocabulary.alignment import LookAhead, look_ahead, num_final, scored_ids
 from gac.vocabulary.union import UnionVocabulary
-
-FURTHER_TOKENS = 3
-"""Tokens drafted while a draft is verified, which takes about a step of the slowest member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Place:
     """The state of a sequence that does not change during a step.
 
     `limits` are the most ids it may have at each member; none of the next `num_endless` tokens may
-    be END.  Rows to pick from list `entries`, whatever else they list.
+    be END.  Rows to pick from list what `listing` says, whatever else they list.
     """
 
     request: GenerateRequest
@@ -38,7 +37,7 @@ class Place:
     num_endless: int
     picks: Picks
     metrics: Metrics
-    entries: tuple[int, ...] = ()
+    listing: Listing = SHORT
 
 
 class OpenDraft:
@@ -52,11 +51,14 @@ class OpenDraft:
         self._ahead = self._known.context.copy()
         self._picks: list[Pick] = []
         self._rows: list[Row] = []
-        self._dense = needs_all_entries(place.request.sampling)
+        left = place.request.num_forced - place.num_tokens
+        self._dense = left <= 0 and needs_all_entries(place.request.sampling)
         self._room = 0
         if not self._ahead.abstains:
             room = place.limits[step.member] - len(self._ahead.ids)
-            most = place.request.max_new_tokens - place.num_tokens
+            most = place.request.most_tokens - place.num_tokens
+            if left > 0 and place.request.num_endless(place.request.num_forced):
+                most = left  # a message asks first for the rows where END is excluded
             self._room = min(step.max_tokens, most, room)
         self.take()
 
@@ -82,20 +84,41 @@ class OpenDraft:
     def ask(self, member: str, budget: int) -> Extend:
         """The message that lets the member continue its draft."""
         ids, done = self._ahead.ids, len(self._picks)
+        if forced := self._place.request.forced.tokens[self._place.num_tokens + done :]:
+            return self._ask_forced(forced[:FORCED_IDS], budget)
         order = DraftOrder(
             self._room - done - 1,
             0.0,
             self._place.request.sampling,
-            self._place.num_tokens + done,
+            self._place.num_tokens + done - self._place.request.num_forced,
         )
         num_endless = max(0, self._place.num_endless - done)
         is_again = self._known.row_after(ids, num_endless > 0) is not None
         item = self._known.tell_ahead(
-            ids, budget, (len(ids),), num_endless, self._dense, self._place.entries, draft=order
+            ids,
+            budget,
+            (len(ids),),
+            num_endless,
+            self._dense,
+            self._place.listing.entries,
+            draft=order,
         )
         if is_again and item.positions:
             self._place.metrics.note_completion(self._dense)
         return item
+
+    def _ask_forced(self, forced: tuple[int, ...], budget: int) -> Extend:
+        """The message that asks for the rows in front of tokens which the member has to draft."""
+        place, ids = self._place, self._ahead.ids
+        here = place.num_tokens + len(self._picks)
+        room = FORCED_IDS - (len(ids) - len(self._known.context.ids))
+        room = min(room, budget - self.num_missing(self._step.member))
+        tokens = [place.union.tokens[token] for token in scored_ahead(place.request, forced, here)]
+        tail, ends = scored_ids(self._ahead, tokens, room, owned=True)
+        listing = place.listing.of(forced[: len(ends) + 1])
+        positions = (len(ids), *(len(ids) + end for end in ends))
+        dense = self._dense or listing.dense
+        return self._known.tell_ahead([*ids, *tail], budget, positions, 0, dense, listing.entries)
 
     def take(self) -> None:
         """Pick from the rows that are there."""
@@ -248,40 +271,3 @@ def open_outlook(step: Draft | Score, place: Place) -> Outlook:
     """Begin to answer a step."""
     place.picks.forget(place.num_tokens)
     return OpenDraft(step, place) if isinstance(step, Draft) else OpenScore(step, place)
-
-
-class Overlap:
-    """Lets a drafter continue its draft while the others verify it.
-
-    If the draft is accepted, the next tokens are there when they are asked for.  If not, they are
-    dropped, and the drafter does so again only after another draft was accepted.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.open: OpenDraft | None = None
-        self._draft: Draft | None = None
-        self._was_accepted = False
-        self._metrics = metrics
-        self._reach = 0
-
-    def note(self, step: Step, place: Place) -> None:
-        """A step opens, at this place."""
-        self.open = None
-        if isinstance(step, Draft):
-            self._draft = step
-        elif isinstance(step, Score):
-            reach = place.num_tokens + len(step.tokens)
-            self._metrics.drafted += max(0, reach - max(self._reach, place.num_tokens))
-            self._reach = max(self._reach, reach)
-            if self._was_accepted and self._draft is not None:
-                size = len(step.tokens) + FURTHER_TOKENS
-                self.open = OpenDraft(replace(self._draft, max_tokens=size), place)
-            self._was_accepted = True
-        else:
-            self._metrics.wasted += max(0, self._reach - place.num_tokens)
-            self._reach = place.num_tokens
-            self._was_accepted = False
-
-    def wants(self, member: str) -> bool:
-        """Whether this member may go on from its draft."""
-        return self.open is not None and member in self.open.members and self.open.lacks(member)

@@ -76,8 +76,14 @@ class Ensemble:
 
     def contexts_for(self, request: GenerateRequest) -> dict[str, MemberContext]:
         """A context for every member that has a prompt, in the order of the members."""
+        forced = request.forced
         return {
-            name: MemberContext.start(self.vocabularies[name], self.rule, request.prompts[name])
+            name: MemberContext.start(
+                self.vocabularies[name],
+                self.rule,
+                request.prompts[name],
+                forced.own_ids if name == forced.member else (),
+            )
             for name in self.members
             if name in request.prompts
         }

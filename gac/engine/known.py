@@ -41,6 +41,10 @@ class Known:
         context = self.context
         return len(context.ids) - context.told + context.at_lead
 
+    def lags(self, at_least: int) -> bool:
+        """Whether it lacks so many ids, and no answer is on its way."""
+        return not (self.is_asked or self.context.abstains) and self.num_missing >= at_least
+
     @property
     def ahead(self) -> Sequence[int]:
         """Ids the member holds beyond all of the context's."""

@@ -41,6 +41,7 @@ class Opening:
         make = self._make_strategy if request.strategy is None else StrategyMaker(request.strategy)
         weights = ensemble.weights if request.weights is None else request.weights
         decide = make.decider(members, weights, request.sampling, ensemble.order, tokens)
+        decide = replace(decide, forced=request.forced)
         if not request.penalties.is_neutral:
             decide = replace(decide, penalise=_penalise(request, ensemble.union))
         teller = teller_for(request, decide, ensemble.union)
@@ -56,7 +57,9 @@ class Opening:
             self._metrics,
             drafts_for(self._speculation, members),
             Listing(
-                decide.needs_all_entries or teller.needs_all_entries, _raised(request.penalties)
+                decide.needs_all_entries or teller.needs_all_entries,
+                _raised(request.penalties),
+                decide.is_dense or teller.needs_all_entries,
             ),
             teller,
             None if decide.penalise is None else decide.penalise.history,

@@ -101,7 +101,7 @@ class Scheduler:
         """
         busy = {sequence.number for sequence in prefilling}
         return any(
-            sequence.num_tokens and member in sequence.contexts and sequence.number not in busy
+            sequence.is_decoding and member in sequence.contexts and sequence.number not in busy
             for sequence in self.running
         )
 

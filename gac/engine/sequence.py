@@ -9,9 +9,10 @@ from gac.decoding.flow import Commit, Drafted, Query, Rows, Scored, Step, Strate
 from gac.decoding.penalties import History
 from gac.engine.ahead import Ahead
 from gac.engine.completion import SHORT, Completion, Listing, complete
-from gac.engine.drafted import Outlook, Overlap, Place, open_outlook
+from gac.engine.drafted import Outlook, Place, open_outlook
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
+from gac.engine.overlap import Overlap
 from gac.engine.picks import Picks
 from gac.engine.speculation import Drafts
 from gac.engine.telling import Teller, Told
@@ -55,7 +56,7 @@ class Sequence:
         self._metrics = metrics
         self._listing = listing
         self._teller = teller or Teller()
-        self._ahead = Ahead(request, self._known, limits, drafts)
+        self._ahead = Ahead(request, self._known, limits, union, drafts)
         self._overlap = Overlap(metrics)
         self._picks = Picks(history)
         self._step: Query | Completion | Outlook | None = None
@@ -72,6 +73,11 @@ class Sequence:
     def note_admitted(self) -> None:
         """It runs from now on; the first time counts."""
         self._text.admitted_at = self._text.admitted_at or monotonic()
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether it has tokens, and none are left that are forced."""
+        return self.num_tokens > 0 and self._text.num_written >= 0
 
     @property
     def finished(self) -> bool:
@@ -97,7 +103,7 @@ class Sequence:
 
     def _lacks(self, member: str) -> bool:
         """Whether the open step waits for this member's row."""
-        if self._abstains(member):
+        if self.contexts[member].abstains:
             return False
         if isinstance(self._step, Outlook):
             return self._step.lacks(member)
@@ -111,9 +117,7 @@ class Sequence:
     @property
     def _num_endless(self) -> int:
         """For how many tokens from here on the text must not end."""
-        if self.request.ignore_eos:
-            return self.request.max_new_tokens - self.num_tokens
-        return max(0, self.request.min_new_tokens - self.num_tokens)
+        return self.request.num_endless(self.num_tokens)
 
     def _waits_for_draft(self, member: str) -> bool:
         drafter = self._ahead.drafter
@@ -122,22 +126,22 @@ class Sequence:
     def lags(self, member: str, at_least: int) -> bool:
         """Whether a member lacks so many ids, though no row of it is waited for."""
         known = self._known.get(member)
-        return (
-            known is not None
-            and not known.is_asked
-            and not known.context.abstains
-            and known.num_missing >= at_least
-        )
+        return known is not None and known.lags(at_least)
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
-        outlook = self._outlook(member)
-        return outlook.num_missing(member) if outlook else self._known[member].num_missing
+        if outlook := self._outlook(member):
+            return outlook.num_missing(member)
+        return self._known[member].num_missing + self._ahead.num_further(
+            self._step, self.num_tokens
+        )
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the sequence may need for its next step."""
         length = len(self.contexts[member].ids) + 1
-        slots = length + min(self._ahead.reach, max(0, self._limits[member] - length))
+        slots = length + min(
+            self._ahead.reach(self.num_tokens), max(0, self._limits[member] - length)
+        )
         outlooks = (one for one in (self._step, self._overlap.open) if isinstance(one, Outlook))
         return max([slots, *(outlook.num_slots(member) for outlook in outlooks)])
 
@@ -156,11 +160,7 @@ class Sequence:
         if isinstance(step, Completion):  # its row was lost to an eviction
             return known.ask(self._num_endless, dense=True)
         assert isinstance(step, Query)
-        draft = self._ahead.draft(member, step, self.num_tokens)
-        scored = self._ahead.scored(member, budget - known.num_missing)
-        return known.ask(
-            self._num_endless, draft, scored, self._listing.dense, self._listing.entries
-        )
+        return self._ahead.ask(member, step, budget, self.num_tokens, self._listing)
 
     def catch_up(self, member: str, budget: int) -> Extend:
         """The message that tells a member at most `budget` ids more and asks for no row."""
@@ -189,6 +189,8 @@ class Sequence:
 
     def start(self) -> None:
         """Run the strategy up to its first query."""
+        if not self.request.most_tokens:
+            return self.finish(FinishReason.LENGTH)
         self._handle(self._resume(None))
 
     def can_go_on(self) -> bool:
@@ -221,9 +223,6 @@ class Sequence:
         except StopIteration as error:
             raise GacError("the strategy returned before the text was finished") from error
 
-    def _abstains(self, member: str) -> bool:
-        return self.contexts[member].abstains
-
     def _handle(self, step: Step) -> None:
         """Carry out commits, and open the next step that members answer."""
         while isinstance(step, Commit):
@@ -232,7 +231,7 @@ class Sequence:
             step = self._resume(())
         if all(context.abstains for context in self.contexts.values()):
             raise MemberError("no member's vocabulary can spell the text written so far")
-        at = (self.num_tokens, self._num_endless, self._picks, self._metrics, self._listing.entries)
+        at = (self.num_tokens, self._num_endless, self._picks, self._metrics, self._listing)
         place = Place(self.request, self._known, self._limits, self._union, *at)
         self._overlap.note(step, place)
         if not isinstance(step, Query):
@@ -269,20 +268,21 @@ class Sequence:
         self._picks.commit(pick)
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
-        self._metrics.note_token(told.asked, pick.owners)
         self._text.add(pick, token, told)
+        if self._text.num_written > 0:
+            self._metrics.note_token(told.asked, pick.owners)
+        elif self._text.num_written == 0:
+            self._text.note_prompt({name: len(one.ids) for name, one in self.contexts.items()})
         if self._text.stopped:
             self.finish(FinishReason.STOP)
         elif self._is_full():
+            self._text.check_scored()
             self.finish(FinishReason.LENGTH)
 
     def _is_full(self) -> bool:
-        if self.num_tokens >= self.request.max_new_tokens:
+        if self.num_tokens >= self.request.most_tokens:
             return True
-        return any(
-            len(context.ids) >= self._limits[name] and not context.abstains
-            for name, context in self.contexts.items()
-        )
+        return any(one.fills(self._limits[name]) for name, one in self.contexts.items())
 
     def finish(self, reason: FinishReason, told: Told | None = None) -> None:
         """Close the strategy and end the text; `told` is of END, if it was picked."""

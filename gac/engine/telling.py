@@ -27,6 +27,8 @@ class Teller:
 
     tracer: Tracer | None = None
     likelihoods: Likelihoods | None = None
+    num_forced: int = 0
+    """So many tokens at the beginning are given, and have no trace."""
 
     @property
     def needs_all_entries(self) -> bool:
@@ -40,7 +42,8 @@ class Teller:
             likelihood = self.likelihoods.of(commit, pick)
             if likelihood is None:
                 return None
-        trace = None if self.tracer is None else self.tracer.trace(commit, pick)
+        traced = self.tracer is not None and pick.position >= self.num_forced
+        trace = self.tracer.trace(commit, pick) if self.tracer and traced else None
         return Told(tuple(sorted(asked)), trace, likelihood)
 
 
@@ -48,5 +51,6 @@ def teller_for(request: GenerateRequest, decide: Decider, union: UnionVocabulary
     """What tells of the tokens of a request that `decide` picks."""
     tracer = Tracer(request.trace, decide, union.tokens) if request.trace else None
     if request.logprobs is None:
-        return Teller(tracer)
-    return Teller(tracer, Likelihoods(request.logprobs, decide, union.tokens))
+        return Teller(tracer, None, request.num_forced)
+    likelihoods = Likelihoods(request.logprobs, decide, union.tokens)
+    return Teller(tracer, likelihoods, request.num_forced)

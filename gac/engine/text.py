@@ -14,6 +14,7 @@ from gac.core import (
     TokenEvent,
 )
 from gac.engine.telling import Told
+from gac.errors import RequestError
 from gac.vocabulary.detokenizer import TextStream
 from gac.vocabulary.shown_tokens import ShownTokens
 
@@ -41,7 +42,7 @@ class Text:
         self._request = request
         self._prompt_tokens = prompt_tokens
         self._sink = sink
-        self._stream = TextStream(request.stop)
+        self._stream = TextStream(() if request.num_forced else request.stop)
         self._shown = None if request.logprobs is None else ShownTokens()
         self._num_ensembled = 0
 
@@ -50,15 +51,41 @@ class Text:
         """Whether a stop string is complete."""
         return self._stream.stopped
 
+    @property
+    def num_written(self) -> int:
+        """Tokens behind the forced ones; below 0 while some of these are left."""
+        return self.num_tokens - self._request.num_forced
+
+    def check_scored(self) -> None:
+        """Raises: RequestError if forced tokens are left."""
+        if self.num_written < 0:
+            what = "echo: the prompt fills a member's context before all of it is scored"
+            raise RequestError(what, param="echo", code="context_length_exceeded")
+
+    def note_prompt(self, prompt_tokens: Mapping[str, int]) -> None:
+        """How many tokens each member read before the answer, forced ones included."""
+        self._prompt_tokens = prompt_tokens
+
+    def _restart_shown(self) -> int | None:
+        """All forced tokens are visible; what is written is followed from here on."""
+        if self._shown is not None:
+            self._shown = ShownTokens(self.num_tokens)
+        return None if self._shown is None else self.num_tokens
+
     def is_held_back(self) -> bool:
         """Whether nothing more may be written until the reader catches up."""
         return self._sink.is_full()
 
     def add(self, pick: Pick, token: bytes, told: Told) -> None:
-        """Add one more token."""
+        """Add one more token; behind the last forced one a new text begins."""
         self.num_tokens += 1
-        self._num_ensembled += len(told.asked) > 1
+        self._num_ensembled += len(told.asked) > 1 and self.num_written > 0
         text = self._stream.push(token)
+        shown = None if self._shown is None else self._shown.push(token, len(text))
+        if self.num_tokens == self._request.num_forced:
+            text += self._stream.flush()
+            self._stream = TextStream(self._request.stop)
+            shown = self._restart_shown()
         self._sink.put(
             TokenEvent(
                 request_id=self._request.request_id,
@@ -68,7 +95,7 @@ class Text:
                 text=text,
                 trace=told.trace,
                 likelihood=told.likelihood,
-                num_shown=0 if self._shown is None else self._shown.push(token, len(text)),
+                num_shown=shown or 0,
                 at=monotonic(),
             )
         )
@@ -88,7 +115,7 @@ class Text:
                 text=text,
                 reason=reason,
                 prompt_tokens=self._prompt_tokens,
-                completion_tokens=self.num_tokens,
+                completion_tokens=max(0, self.num_written),
                 ensembled_tokens=self._num_ensembled,
                 abstained=abstained,
                 asked=told.asked,

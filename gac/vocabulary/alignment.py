@@ -11,10 +11,12 @@ ScoredIds = tuple[tuple[int, ...], tuple[int, ...]]
 """Ids beyond a context's, and after how many of them rows are wanted."""
 
 
-def scored_ids(context: MemberContext, tokens: Sequence[bytes], max_ids: int) -> ScoredIds:
-    """The ids that spell drafted tokens behind a context's own, and how many ids each token ends.
+def scored_ids(
+    context: MemberContext, tokens: Sequence[bytes], max_ids: int, owned: bool = False
+) -> ScoredIds:
+    """The ids that spell known tokens behind a context's own, and how many ids each token ends.
 
-    The commit rule is replayed token by token, the member owning none of them.  It stops at
+    The commit rule is replayed token by token, the member owning all or none of them.  It stops at
     `max_ids` more ids, and before a token that changes ids in front of it: past that, one pass
     cannot give the rows that token by token would.  Whether a position's row counts is seen later,
     when owners are known: its ids must be those that were scored.
@@ -24,7 +26,7 @@ def scored_ids(context: MemberContext, tokens: Sequence[bytes], max_ids: int) ->
     ends: list[int] = []
     for token in tokens:
         before = ahead.told = len(ahead.ids)
-        ahead.commit(token, owned=False)
+        ahead.commit(token, owned)
         added = ahead.ids[before:]
         if ahead.abstains or ahead.told < before or len(ids) + len(added) > max_ids:
             break

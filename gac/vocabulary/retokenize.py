@@ -53,6 +53,7 @@ class MemberContext:
     The member has `told` ids at the front as they are here; `ends[k]` is the offset in `text` at
     which tail token k ends.  `text` is the committed bytes, behind a dummy space if `lead` is set.
     A member whose vocabulary cannot spell the text abstains: its ids stay behind for good.
+    The first tokens that are committed take the ids in `verbatim`, whatever else would spell them.
     """
 
     vocabulary: MemberVocabulary
@@ -64,11 +65,21 @@ class MemberContext:
     ends: list[int] = field(default_factory=list)
     told: int = 0
     abstains: bool = False
+    verbatim: tuple[int, ...] = ()
+    num_verbatim: int = 0
+    """How many of `verbatim` are taken."""
 
     @classmethod
-    def start(cls, vocabulary: MemberVocabulary, rule: Rule, prompt: Prompt) -> "MemberContext":
+    def start(
+        cls,
+        vocabulary: MemberVocabulary,
+        rule: Rule,
+        prompt: Prompt,
+        verbatim: tuple[int, ...] = (),
+    ) -> "MemberContext":
         """A context that holds the prompt and nothing else."""
-        return cls(vocabulary, rule, list(prompt.ids), len(prompt.ids), prompt.lead)
+        ids = list(prompt.ids)
+        return cls(vocabulary, rule, ids, len(ids), prompt.lead, verbatim=verbatim)
 
     def copy(self) -> "MemberContext":
         """A context that can be taken further without changing this one."""
@@ -78,6 +89,10 @@ class MemberContext:
     def at_lead(self) -> bool:
         """Whether the next token is the first of a reply that starts with a dummy space."""
         return self.lead and not self.text
+
+    def fills(self, limit: int) -> bool:
+        """Whether it has so many ids, and its member still takes part."""
+        return len(self.ids) >= limit and not self.abstains
 
     def commit(self, token: bytes, owned: bool) -> None:
         """Take a token's bytes into the context."""
@@ -94,6 +109,9 @@ class MemberContext:
 
     def _ids_for(self, added: bytes, owned: bool) -> tuple[int, list[int]]:
         """The tail index from which ids change, and the ids from there on."""
+        if self.num_verbatim < len(self.verbatim):
+            self.num_verbatim += 1
+            return len(self.ends), [self.verbatim[self.num_verbatim - 1]]
         own_id = self.vocabulary.canonical.get(added) if owned else None
         if own_id is not None:
             return len(self.ends), [own_id]

@@ -10,8 +10,9 @@ class ShownTokens:
     The visible text is a beginning of the text of all bytes, as `TextStream` shows it.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, count: int = 0) -> None:
+        """Begin behind `count` tokens that are visible."""
+        self.count = count
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._num_bytes = 0
         self._visible = 0  # so many bytes are

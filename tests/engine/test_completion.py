@@ -10,8 +10,8 @@ from gac.core import Entries, Extend, GenerateRequest, Pick, Row, Sampling, dens
 from gac.decoding.flow import Commit
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.completion import MOST_ENTRIES, complete
-from gac.engine.drafted import FURTHER_TOKENS
 from gac.engine.metrics import Metrics
+from gac.engine.overlap import FURTHER_TOKENS
 from gac.engine.picks import Picks
 from gac.members.local import LocalMember
 from tests.support.collect import Running
