@@ -10,6 +10,7 @@ import gac
 from gac.engine.service import Service
 from gac.server.access_log import log_access
 from gac.server.body_limit import BodyLimit
+from gac.server.documented import documented
 from gac.server.errors import install_error_handlers
 from gac.server.exchange import Exchange, Exchanges, NoteEnd
 from gac.server.gac_routes import gac_router
@@ -41,6 +42,12 @@ def _note_end(
     requests.note_end(scope, exchange)
     if with_access_log:
         log_access(scope, exchange)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = documented(super().openapi())
+        return self.openapi_schema
 
 
 def make_app(service: Service) -> FastAPI:

@@ -35,5 +35,6 @@ class IgnoredLog:
 
 
 def _shown(name: str) -> str:
+    """A name as it may stand in a header, whose value has no space at its ends."""
     text = name[:LONGEST_NAME].encode("ascii", "backslashreplace").decode()
-    return "".join(c if c.isprintable() and c != "," else "?" for c in text)
+    return "".join(c if c.isprintable() and c != "," else "?" for c in text).strip() or '""'

@@ -114,3 +114,11 @@ def test_unknown_fields_are_ignored_and_named(url: str) -> None:
     answer = post(url, CHAT, {**SAMPLED, "user": "me", "é": 1, "top_n": None})
     assert answer.headers["x-gac-ignored"] == "user, \\xe9"
     assert texts_of(answer.body) == [text(url, SAMPLED)]
+
+
+def test_a_header_can_hold_whatever_a_field_is_called(url: str) -> None:
+    fields = {" a ": 1, "": 2, "b,\r\n": 3, "\x00": 4, "  ": 5}
+    answer = post(url, CHAT, {**SAMPLED, **fields})
+    assert answer.headers["x-gac-ignored"] == 'a, "", b???, ?, ""'
+    for field in fields:
+        assert post(url, CHAT, {**SAMPLED, field: 1}).status == 200
