@@ -35,6 +35,12 @@ class _Application(FastAPI):
         """Called once, at the first request."""
         return Exchanges(super().build_middleware_stack(), self._note_end)
 
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = documented(super().openapi())
+        return self.openapi_schema
+
 
 def _note_end(
     requests: RequestMetrics, with_access_log: bool, scope: Scope, exchange: Exchange
@@ -42,12 +48,6 @@ def _note_end(
     requests.note_end(scope, exchange)
     if with_access_log:
         log_access(scope, exchange)
-
-    def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
-        if self.openapi_schema is None:
-            self.openapi_schema = documented(super().openapi())
-        return self.openapi_schema
 
 
 def make_app(service: Service) -> FastAPI:
