@@ -82,9 +82,9 @@ class Ahead:
         num_endless = self._request.num_endless(num_tokens)
         return known.ask(num_endless, draft, scored, listing.dense, listing.entries)
 
-    def num_further(self, step: object, num_tokens: int) -> int:
-        """About how many ids beyond the text a message for this step tells."""
-        return max(0, len(self.forced(num_tokens)) - 1) if isinstance(step, Query) else 0
+    def num_further(self, num_tokens: int) -> int:
+        """About how many ids beyond the text a message tells because they are forced."""
+        return max(0, len(self.forced(num_tokens)) - 1)
 
     def draft(self, member: str, query: Query, num_tokens: int) -> Draft | None:
         """How a member may draft tokens after the row it is asked for; None if it may not."""

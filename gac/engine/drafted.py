@@ -13,6 +13,7 @@ from gac.decoding.flow import Draft, Drafted, Judge, Score, Scored, Verdict
 from gac.decoding.sampling import needs_all_entries
 from gac.engine.ahead import FORCED_IDS, scored_ahead
 from gac.engine.completion import SHORT, Listing
+from gac.engine.further import Further, further_of
 from gac.engine.known import Known
 from gac.engine.metrics import Metrics
 from gac.engine.picks import Picks
@@ -243,14 +244,35 @@ class OpenScore:
         sheet = self._sheets[member]
         positions = tuple(place for n in sheet.open if (place := sheet.ahead.places[n]))
         num_endless = sum(n < self._place.num_endless for n in sheet.open)
-        own = tuple(sorted({sheet.own[n] for n in sheet.open}))
+        own = {sheet.own[n] for n in sheet.open}
         num_again = sheet.num_seen(self._place)
+        further = self._further(member, sheet, budget)
         item = sheet.known.tell_ahead(
-            sheet.needed, budget, positions, num_endless, sheet.dense, own
+            [*sheet.needed, *further.ids],
+            budget,
+            (*positions, *further.positions),
+            num_endless,
+            sheet.dense,
+            tuple(sorted(own.union(further.entries))),
         )
         for _ in range(num_again if item.positions else 0):
             self._place.metrics.note_completion(sheet.dense)
         return item
+
+    def _further(self, member: str, sheet: _Sheet, budget: int) -> Further:
+        """What is told beyond the draft, where forced tokens follow it."""
+        place, size = self._place, len(self._step.tokens)
+        here = place.num_tokens + size
+        forced = place.request.forced.tokens[here : here + FORCED_IDS]
+        room = min(
+            budget - self.num_missing(member),
+            FORCED_IDS - (len(sheet.needed) - len(sheet.known.context.ids)),
+        )
+        if not forced or room < 1:
+            return Further()
+        tokens = [place.union.tokens[token] for token in (*self._step.tokens, *forced)]
+        ahead = look_ahead(sheet.known.context, tokens)
+        return further_of(ahead, size, sheet.needed, room, place.union.places[member], forced)
 
     def take(self) -> None:
         """Judge the rows that are there."""

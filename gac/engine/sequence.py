@@ -130,11 +130,10 @@ class Sequence:
 
     def num_missing(self, member: str) -> int:
         """Ids the member has yet to compute before it can give its row."""
-        if outlook := self._outlook(member):
-            return outlook.num_missing(member)
-        return self._known[member].num_missing + self._ahead.num_further(
-            self._step, self.num_tokens
-        )
+        is_over = isinstance(self._step, Completion)
+        further = 0 if is_over else self._ahead.num_further(self.num_tokens)
+        outlook, known = self._outlook(member), self._known[member]
+        return further + (outlook.num_missing(member) if outlook else known.num_missing)
 
     def num_slots(self, member: str) -> int:
         """How many K/V slots of a member the sequence may need for its next step."""
