@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac.core import FinishReason, Forced, GenerateRequest, Sampling
+from gac.core import ErrorEvent, FinishReason, Forced, GenerateRequest, Prompt, Sampling
 from gac.decoding.strategies import StrategyMaker
 from tests.support.collect import Running, Written
 from tests.support.examples import examples
 from tests.support.fakes import FakeEnsemble
 from tests.support.trios import (
     AGGREGATED,
+    ALL_ENTRIES,
     EVERY_STEP,
     GATED,
     GUARDED,
+    LONG,
     REPLACED,
     TRIOS,
     TWINS,
@@ -76,7 +78,7 @@ def check(strategy: Any, trio: Trio, spec: dict[str, Any], num_new: int = 1) -> 
 
 
 @pytest.mark.parametrize("strategy", GREEDY, ids=repr)
-@examples(60)
+@examples(30)
 @given(spec=SPECS, name=st.sampled_from([*TRIOS]))
 def test_what_was_written_greedily_is_scored_as_it_was_chosen(
     strategy: Any, spec: dict[str, Any], name: str
@@ -85,7 +87,7 @@ def test_what_was_written_greedily_is_scored_as_it_was_chosen(
 
 
 @pytest.mark.parametrize("strategy", VERIFIED, ids=repr)
-@examples(60)
+@examples(30)
 @given(spec=SPECS)
 def test_what_safe_wrote_greedily_is_scored_as_it_was_chosen(
     strategy: Any, spec: dict[str, Any]
@@ -98,3 +100,98 @@ def test_mixture_scores_by_the_members_it_drew() -> None:
     spec = {"prompt": "the cat", "lead": False, "max_new_tokens": 30}
     sampled = {**spec, "sampling": Sampling(1.0, seed=4)}
     check(AGGREGATED[-1], TRIOS["unrelated"], sampled, num_new=0)
+
+
+@pytest.mark.parametrize("strategy", [EVERY_STEP, GATED, REPLACED, *AGGREGATED[:3]], ids=repr)
+def test_all_probabilities_at_a_forced_place_add_up_to_1(strategy: Any) -> None:
+    fakes = TRIOS["unrelated"].members()
+    request = replace(request_of(fakes, LONG, "free"), logprobs=ALL_ENTRIES)
+    tokens = tuple(fakes.ensemble.union.index[token] for token in (b"th", b"e", b" cat", b"s"))
+    [forced] = write(fakes, strategy, forcing(request, tokens, 0))
+    fakes.close()
+    for event in forced.tokens:
+        assert event.likelihood is not None
+        total = sum(one.probability for one in event.likelihood.top)
+        assert total == pytest.approx(1.0, abs=1e-5)
+        by_bytes = {one.token: one.probability for one in event.likelihood.top}
+        assert by_bytes.get(event.token_bytes, 0.0) == event.likelihood.probability
+
+
+@pytest.mark.parametrize("strategy", [EVERY_STEP, GATED, VERIFIED[0]], ids=repr)
+def test_scores_are_the_same_in_a_busy_batch(strategy: Any) -> None:
+    words = [b"the", b" cat", b"s", b"\n", b"he", b"a", b"t", b" the", b"at", b"c"]
+    fakes = TRIOS["unrelated"].members()
+    index = fakes.ensemble.union.index
+    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(70)]
+    plain = replace(request_of(fakes, LONG, "free"), logprobs=2)
+    requests = [
+        replace(forcing(plain, tuple(drawn[n : 70 - n]), 2), request_id=f"r{n}") for n in range(4)
+    ]
+    neighbours = [replace(plain, request_id=f"n{n}", max_new_tokens=20) for n in range(2)]
+    together = write(fakes, strategy, *requests, *neighbours)
+    for request, written in list(zip(requests, together, strict=False))[::3]:
+        [alone] = write(fakes, strategy, request)
+        assert [one.likelihood for one in alone.tokens] == [
+            one.likelihood for one in written.tokens
+        ]
+        assert alone.text == written.text
+    fakes.close()
+
+
+def test_what_concerns_an_answer_leaves_forced_tokens_alone() -> None:
+    """Stops, least lengths and seeds act behind them, as if they stood in the prompt."""
+    fakes = TRIOS["unrelated"].members()
+    vocabulary = fakes.ensemble.vocabularies["ada"]
+    ids = tuple(vocabulary.encoder.encode(b"the cat at the end, at last"))
+    union_ids = tuple(int(fakes.ensemble.union.places["ada"][own]) for own in ids)
+    fields: dict[str, Any] = {
+        "max_new_tokens": 20,
+        "min_new_tokens": 5,
+        "stop": ("at",),
+        "sampling": Sampling(1.0, seed=3),
+        "logprobs": 1,
+    }
+    given = GenerateRequest("given", {"ada": Prompt(ids)}, **fields)
+    split = replace(
+        given,
+        request_id="split",
+        prompts={"ada": Prompt(ids[:2])},
+        forced=Forced(union_ids[2:], "ada", ids[2:]),
+    )
+    plain, forced = write(fakes, EVERY_STEP, given, split)
+    fakes.close()
+    size = len(ids) - 2
+    assert [one.token_bytes for one in forced.tokens[size:]] == plain.token_bytes
+    assert [one.likelihood for one in forced.tokens[size:]] == [
+        one.likelihood for one in plain.tokens
+    ]
+    assert "".join(one.text for one in forced.tokens[:size]) == vocabulary.spell(ids[2:]).decode()
+    texts = ["".join(one.text for one in tokens) for tokens in (forced.tokens[size:], plain.tokens)]
+    assert texts[0] + forced.finish.text == texts[1] + plain.finish.text
+    one, other = forced.finish, plain.finish
+    assert (one.reason, one.completion_tokens) == (other.reason, other.completion_tokens)
+    assert one.prompt_tokens == other.prompt_tokens
+    assert [event.num_shown - size for event in forced.tokens[size:]] == [
+        event.num_shown for event in plain.tokens
+    ]
+
+
+def test_forced_bytes_of_half_a_character_end_with_the_forced_text() -> None:
+    fakes = TRIOS["unrelated"].members()
+    index = fakes.ensemble.union.index
+    request = replace(request_of(fakes, LONG, "free"), logprobs=0)
+    tokens = (index[b"a"], index[b"\xe6"])
+    [forced] = write(fakes, EVERY_STEP, forcing(request, tokens, 3))
+    fakes.close()
+    assert [one.text for one in forced.tokens[:2]] == ["a", "\ufffd"]
+    assert [one.num_shown for one in forced.tokens[:2]] == [1, 2]
+
+
+def test_prompt_that_fills_a_context_is_an_error_and_not_a_short_answer() -> None:
+    fakes = TRIOS["unrelated"].members()
+    index = fakes.ensemble.union.index
+    request = replace(request_of(fakes, LONG, "free"), logprobs=0, max_length=12)
+    [forced] = write(fakes, EVERY_STEP, forcing(request, (index[b"a"],) * 30, 0))
+    fakes.close()
+    assert isinstance(forced.end, ErrorEvent)
+    assert getattr(forced.end.error, "code", None) == "context_length_exceeded"

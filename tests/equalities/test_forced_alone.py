@@ -46,12 +46,18 @@ def log_softmax(model: RealModel, ids: Sequence[int]) -> list[list[float]]:
     return rows
 
 
-def score(model: RealModel, ids: tuple[int, ...], **fields: int) -> tuple[Written, int]:
+def score(
+    model: RealModel, prompts: Sequence[tuple[int, ...]], **fields: int
+) -> tuple[list[Written], int]:
     """What was told of these ids, and how many passes it took."""
+    tokenizers = {model.name: tokenizer_of(model)}
     with real_ensemble([model]) as ensemble:
-        request = scoring(ensemble, {model.name: tokenizer_of(model)}, ids, model.name, **fields)
+        requests = [
+            scoring(ensemble, tokenizers, ids, model.name, request_id=str(place), **fields)
+            for place, ids in enumerate(prompts)
+        ]
         with Running(ensemble, StrategyMaker(EVERY_STEP)) as running:
-            [written] = running.write([request])
+            written = running.write(requests)
             passes = running.engine.metrics.members[model.name].batches
     return written, passes
 
@@ -78,19 +84,19 @@ def check(model: RealModel, ids: tuple[int, ...], written: Written, num_new: int
 @pytest.mark.parametrize("name", ALL)
 def test_scores_are_the_models_own(name: str) -> None:
     model = of_member(name)
-    for text in TEXTS:
-        ids = tuple(model.prompts.encode_text(text))
-        [stop, *_] = sorted(model.vocabulary.stop_ids)
-        for given in (ids, (stop, *ids)):
-            written, _ = score(model, given)
-            check(model, given, written, 1)
+    [stop, *_] = sorted(model.vocabulary.stop_ids)
+    bare = [tuple(model.prompts.encode_text(text)) for text in TEXTS]
+    prompts = [*bare, *((stop, *ids) for ids in bare)]
+    written, _ = score(model, prompts)
+    for ids, one in zip(prompts, written, strict=True):
+        check(model, ids, one, 1)
 
 
 @pytest.mark.parametrize("name", ["llama", "gram", "bora", "ada"])
 def test_long_prompts_take_few_passes(name: str) -> None:
     model = of_member(name)
     ids = tuple(model.prompts.encode_text(LONG))[:300]
-    written, passes = score(model, ids)
+    [written], passes = score(model, [ids])
     check(model, ids, written, 1)
     assert len(ids) > 100
     assert passes <= 3 + len(ids) / 64
@@ -100,9 +106,9 @@ def test_long_prompts_take_few_passes(name: str) -> None:
 def test_without_new_tokens_it_ends_at_once(name: str) -> None:
     model = of_member(name)
     ids = tuple(model.prompts.encode_text(TEXTS[0]))
-    written, _ = score(model, ids, max_new_tokens=0)
+    [written], _ = score(model, [ids], max_new_tokens=0)
     check(model, ids, written, 0)
     assert written.finish.reason is FinishReason.LENGTH
-    written, passes = score(model, ids[:1], max_new_tokens=0)
+    [written], passes = score(model, [ids[:1]], max_new_tokens=0)
     assert (written.tokens, written.text, passes) == ([], "", 0)
     assert written.finish.reason is FinishReason.LENGTH
