@@ -65,9 +65,10 @@ def evaluate(asked: Evaluation) -> int:
     tasks = {name: harness.tasks(name) for name in asked.tasks}
     runs = _runs(asked, tasks)
     single = [task for group in tasks.values() for task in group]
-    refuse_what_cannot_run(None if asked.url else asked.config, single)
-    asked.output.mkdir(parents=True, exist_ok=True)
     _obey_signals()
+    refuse_what_cannot_run(None if asked.url else asked.config, single)
+    _obey_signals()  # Ray, if it was asked for GPUs, has set its own handler
+    asked.output.mkdir(parents=True, exist_ok=True)
     with _server(asked) as url:
         endpoint = _endpoint(asked, url)
         _record(asked, harness, endpoint)
