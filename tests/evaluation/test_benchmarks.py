@@ -46,6 +46,10 @@ def test_groups_have_all_their_tasks(found: dict[str, list[list]]) -> None:
     assert sum(counts.values()) == 2 * 57 + 2 * 27 + len(counts) - 4
 
 
+def test_the_extra_has_what_the_tasks_import() -> None:
+    run(["-c", "import lm_eval.tasks.minerva_math.utils"])
+
+
 def test_papers_need_no_likelihoods_and_the_demo_no_data(found: dict[str, list[list]]) -> None:
     for name, tasks in found.items():
         for _, output_type, data_path, _ in tasks:

@@ -166,7 +166,7 @@ def children() -> set[str]:
 
 def locked() -> str:
     found = re.search(
-        r"^lm_eval\[api\]==(\S+)$", (ROOT / "requirements-eval.txt").read_text(), re.M
+        r"^lm_eval\[api,math\]==(\S+)$", (ROOT / "requirements-eval.txt").read_text(), re.M
     )
     assert found
     return found[1]
