@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gac.core import Forced, Pick, Row, Sampling
 from gac.decoding.combine import Aggregate, Mean, Vote, arithmetic, owners, voters
 from gac.decoding.conflict import ConflictGuard
@@ -104,13 +106,15 @@ class Decider:
             return mean
         if not mean.is_complete:
             return None
-        values = mean.low / mean.low.sum()
+        # Rounded, so that the order in which they were added changes nothing.
+        values = mean.low / float(np.float32(mean.low.sum()))
         return replace(mean, low=values, high=values)
 
     def overruled(self, rows: Sequence[Row], pick: Pick) -> int | None:
         """The ensemble's token (union id), where the guard has kept the anchor's: the pick."""
         heard, aggregate = self._voting(rows)
-        vote = None if self.guard is None else aggregate(heard, self.weights)
+        is_forced = pick.position < len(self.forced.tokens)
+        vote = None if self.guard is None or is_forced else aggregate(heard, self.weights)
         if vote is None:
             return None
         token = self._token(vote.mean, aggregate, pick.position)

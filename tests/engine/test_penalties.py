@@ -14,7 +14,15 @@ from gac.config import (
     SafeConfig,
     ThresholdConfig,
 )
-from gac.core import END, FinishReason, GenerateRequest, Penalties, Sampling
+from gac.core import (
+    END,
+    FinishReason,
+    Forced,
+    GenerateRequest,
+    Penalties,
+    Prompt,
+    Sampling,
+)
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from tests.support.collect import Running, Written
@@ -235,6 +243,36 @@ def test_neighbours_change_nothing(asked, strategy) -> None:
         assert said(written) == said(by_itself)
         assert [e.likelihood for e in written.tokens] == [e.likelihood for e in by_itself.tokens]
         assert [e.num_shown for e in written.tokens] == [e.num_shown for e in by_itself.tokens]
+
+
+@examples(60)
+@given(PENALTIES, st.sampled_from(WAYS), st.sampled_from([Sampling(), Sampling(0.7, seed=5)]))
+def test_forced_tokens_count_as_the_prompt_that_they_are(penalties, strategy, sampling) -> None:
+    """Members of one tokenizer go on from forced tokens as from a prompt that ends with them."""
+    if sampling.temperature and getattr(strategy, "conflict_guard", False):
+        strategy = EveryStepConfig()
+    texts = []
+    for split in (2, 6):
+        fakes = drawn_ensemble([LETTERS] * 2, [1, 2], False, True, wobble=1.0)
+        ids = fakes.ensemble.vocabularies["m0"].encoder.encode(b"ab a b ba")
+        union_ids = fakes.ensemble.union.places["m0"][ids].tolist()
+        request = GenerateRequest(
+            request_id="r",
+            prompts={name: Prompt(tuple(ids[:split])) for name in fakes.runners},
+            max_new_tokens=12,
+            ignore_eos=True,
+            sampling=sampling,
+            penalties=penalties,
+            forced=Forced(tuple(union_ids[split:]), "m0", tuple(ids[split:])),
+        )
+        with Running(fakes.ensemble, StrategyMaker(strategy)) as running:
+            [written] = running.write([request])
+        fakes.close()
+        num_forced = len(ids) - split
+        assert [e.pick.token for e in written.tokens[:num_forced]] == union_ids[split:]
+        texts.append(written.token_bytes[num_forced:])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 12
 
 
 def test_gates_are_compared_without_penalties() -> None:
