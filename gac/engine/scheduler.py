@@ -13,6 +13,9 @@ from gac.engine.sequence import Sequence
 DECODE_IDS = 16
 """Up to so many missing ids a sequence counts as decoding and goes before long prefills."""
 
+MOST_ROWS = 512
+"""A row is as long as the member's vocabulary, and all of a batch are there at once."""
+
 Batch = list[tuple[Sequence, Extend]]
 """What a member is told next, sequence by sequence."""
 
@@ -118,12 +121,17 @@ class Scheduler:
 
 
 def _fill(sequences: Iterable[Sequence], member: str, max_ids: int, batch: Batch) -> int:
-    """Add sequences to a batch until it has `max_ids` more ids; returns how many ids are left."""
+    """Add sequences to a batch until it has `max_ids` more ids; returns how many ids are left.
+
+    Where known text is scored, it may have as many rows as ids, and ends at `MOST_ROWS`.
+    """
+    num_rows = sum(len(item.positions) for _, item in batch)
     for sequence in sequences:
-        if max_ids <= 0:
+        if max_ids <= 0 or num_rows >= MOST_ROWS:
             break
         missing = sequence.num_missing(member)
         item = sequence.ask(member, max_ids)
         batch.append((sequence, item))
+        num_rows += len(item.positions)
         max_ids = max(0, max_ids - max(missing, len(item.tail)))  # a draft to score comes on top
     return max_ids

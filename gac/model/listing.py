@@ -6,6 +6,7 @@ nothing is computed twice.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -80,21 +81,20 @@ class Lister:
         """The entries of each row of a table; the largest of all in one go."""
         for place, one in enumerate(wanted):
             self._keep(one, table.row(place))
-        if any(one.item.dense or one.item.entries for one in wanted):
+        if any(one.item.dense for one in wanted):
             return [self._list(table.row(place), one.item) for place, one in enumerate(wanted)]
-        return self._largest(table)
+        largest = iter(self._largest(table))
+        rows: list[Entries] = []
+        for _, same in groupby(wanted, key=lambda one: id(one.item)):
+            asked = list(same)
+            part = Table(table.columns, table.probs[len(rows) : len(rows) + len(asked)])
+            rows += _widened([next(largest) for _ in asked], part, asked[0].item.entries)
+        return rows
 
     def _list(self, row: Table, item: Extend) -> Entries:
         if item.dense:
             return dense_entries(row.columns.all_entries(row.probs)[0].cpu().numpy())
-        [entries] = self._largest(row)
-        extra = np.setdiff1d(np.array(item.entries, dtype=np.int32), entries.ids)
-        if not extra.size:
-            return entries
-        at = torch.from_numpy(extra).to(row.probs.device, torch.long)
-        probs = row.columns.entries(row.probs, at)[0].cpu().numpy()
-        ids = np.concatenate([entries.ids, extra])
-        return Entries(ids, np.concatenate([entries.probs, probs]), entries.bound)
+        return _widened(self._largest(row), row, item.entries)[0]
 
     def _largest(self, table: Table) -> list[Entries]:
         ids, probs = table.columns.largest(table.probs, self._row_size)
@@ -119,6 +119,21 @@ class Lister:
         for sequence in sequences:
             for _, table in self._kept.pop(sequence, {}).values():
                 self._memory.give_back(table)
+
+
+def _widened(rows: list[Entries], table: Table, union_ids: Sequence[int]) -> list[Entries]:
+    """Rows with these entries of the table that they came from beside their own."""
+    wanted = np.unique(np.array(union_ids, dtype=np.int32))
+    if not wanted.size:
+        return rows
+    at = torch.from_numpy(wanted).to(table.probs.device, torch.long)
+    probs = table.columns.entries(table.probs, at).cpu().numpy()  # [N, K]
+    wide = []
+    for row, given in zip(rows, probs, strict=True):
+        is_new = ~np.isin(wanted, row.ids)
+        ids = np.concatenate([row.ids, wanted[is_new]])
+        wide.append(Entries(ids, np.concatenate([row.probs, given[is_new]]), row.bound))
+    return wide
 
 
 class _Memory:

@@ -57,8 +57,10 @@ class Columns:
 
     def entries(self, table: Tensor, union_ids: Tensor) -> Tensor:
         """Probabilities [N, K] of some union ids [K]."""
-        padded = torch.nn.functional.pad(table, (0, 1))
-        return padded.index_select(1, self._column_of[union_ids])
+        columns = self._column_of[union_ids]
+        width = table.shape[1]  # a column of that number is nobody's id, and its entry 0
+        found = table.index_select(1, columns.clamp(max=width - 1))
+        return found.masked_fill_(columns == width, 0.0)
 
     def largest(self, table: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Union ids int64 [N, K] and probabilities [N, K], descending, K <= count."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gac.core import ErrorEvent, FinishReason, Forced, GenerateRequest, Prompt, Sampling
 from gac.decoding.strategies import StrategyMaker
+from gac.engine.scheduler import MOST_ROWS
 from tests.support.collect import Running, Written
 from tests.support.examples import examples
 from tests.support.fakes import FakeEnsemble
@@ -195,3 +196,16 @@ def test_prompt_that_fills_a_context_is_an_error_and_not_a_short_answer() -> Non
     fakes.close()
     assert isinstance(forced.end, ErrorEvent)
     assert getattr(forced.end.error, "code", None) == "context_length_exceeded"
+
+
+def test_rows_of_a_batch_are_bounded() -> None:
+    fakes = TRIOS["unrelated"].members()
+    index = fakes.ensemble.union.index
+    plain = replace(request_of(fakes, {**LONG, "max_new_tokens": 1}, "free"), logprobs=0)
+    forced = forcing(plain, (index[b"a"],) * 40, 0)
+    requests = [replace(forced, request_id=f"r{n}") for n in range(16)]
+    write(fakes, EVERY_STEP, *requests)
+    fakes.close()
+    for runner in fakes.runners.values():
+        rows = [sum(len(item.positions) for item in batch) for batch in runner.calls]
+        assert MOST_ROWS // 2 < max(rows) < MOST_ROWS + 64
