@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gac.core import ErrorEvent, FinishReason, Forced, GenerateRequest, Prompt, Sampling
 from gac.decoding.strategies import StrategyMaker
+from gac.engine.limits import EngineLimits
 from gac.engine.scheduler import MOST_ROWS
 from tests.support.collect import Running, Written
 from tests.support.examples import examples
@@ -209,3 +210,29 @@ def test_rows_of_a_batch_are_bounded() -> None:
     for runner in fakes.runners.values():
         rows = [sum(len(item.positions) for item in batch) for batch in runner.calls]
         assert MOST_ROWS // 2 < max(rows) < MOST_ROWS + 64
+
+
+@pytest.mark.parametrize("strategy", [EVERY_STEP, REPLACED, VERIFIED[1]], ids=repr)
+@pytest.mark.parametrize("max_kv_tokens", [300, 1_000_000])
+def test_scores_do_not_depend_on_room_or_portions(strategy: Any, max_kv_tokens: int) -> None:
+    """Small caches, from which sequences are evicted, and batches smaller than a prompt."""
+    words = [b"the", b" cat", b"s", b"\n", b"he", b"a", b"t", b" the", b"at", b"c"]
+    limits = EngineLimits(max_batch_tokens=24, prefill_chunk=10)
+    fakes = TRIOS["unrelated"].members(max_kv_tokens=max_kv_tokens)
+    index = fakes.ensemble.union.index
+    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(50)]
+    plain = replace(request_of(fakes, LONG, "free"), logprobs=2)
+    requests = [replace(forcing(plain, tuple(drawn[n:]), 2), request_id=f"r{n}") for n in range(5)]
+    with Running(fakes.ensemble, StrategyMaker(strategy), limits) as running:
+        together = running.write(requests)
+        evictions = running.engine.metrics.evictions
+    assert bool(evictions) == (max_kv_tokens == 300)
+    [alone] = write(fakes, strategy, requests[-1])
+    fakes.close()
+    assert [one.likelihood for one in alone.tokens] == [
+        one.likelihood for one in together[-1].tokens
+    ]
+    assert all(
+        len(one.tokens) >= len(request.forced.tokens)
+        for one, request in zip(together, requests, strict=True)
+    )
