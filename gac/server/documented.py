@@ -54,7 +54,7 @@ def documented(document: dict[str, Any]) -> dict[str, Any]:
             for status in ERRORS.get(path, ()):
                 responses[str(status)] = _error(status)
             if path in STREAMED:
-                responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+                responses["200"]["content"]["text/event-stream"] = {}
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

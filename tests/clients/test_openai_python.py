@@ -14,7 +14,8 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from openai.types.chat import ChatCompletionChunk
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 pytestmark = pytest.mark.slow
 
@@ -157,6 +158,23 @@ def test_completions_continue_a_text_and_list_logprobs_as_they_used_to(client: O
     chunks = list(client.completions.create(**asked, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == choice.text
     assert chunks[-1].choices[0].finish_reason == choice.finish_reason
+
+
+def test_answers_are_what_openai_s_types_say(client: OpenAI) -> None:
+    """The client itself checks nothing; its types are made from OpenAI's own document."""
+    chat: Any = {"model": "gac", "messages": NORWAY, "logprobs": True, "top_logprobs": 2, "n": 2}
+    text: Any = {"model": "gac", "prompt": "Norway", "max_tokens": 3, "logprobs": 2, "echo": True}
+    chats, texts = client.chat.completions, client.completions
+    ChatCompletion.model_validate_json(chats.with_raw_response.create(**chat).text, strict=True)
+    Completion.model_validate_json(texts.with_raw_response.create(**text).text, strict=True)
+    usage = {"include_usage": True}
+    for chunk in chats.create(**chat, stream=True, stream_options=usage):
+        ChatCompletionChunk.model_validate_json(chunk.to_json(), strict=True)
+    for piece in texts.create(**text, stream=True, stream_options=usage):
+        for choice in piece.choices:
+            # OpenAI's document has one type for whole texts and pieces, which end for no reason.
+            choice.finish_reason = choice.finish_reason or "stop"
+        Completion.model_validate_json(piece.to_json(), strict=True)
 
 
 def test_echo_scores_what_was_written(client: OpenAI) -> None:
