@@ -84,9 +84,9 @@ def _agree(body: dict[str, Any]) -> None:
         body["logprobs"] = True
     if not body.get("stream"):
         body.pop("stream_options", None)
-    if body.get("messages_list"):
-        body["messages_list"] = [_chat(entry) for entry in body["messages_list"][:4]]
-    if body.get("messages"):
+    if isinstance(chats := body.get("messages_list"), list):
+        body["messages_list"] = [_chat(entry) for entry in chats[:4] or [[]]]
+    if "messages" in body:
         body["messages"] = _chat(body["messages"])
 
 
