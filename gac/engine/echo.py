@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from gac.core import END, Forced, GenerateRequest, Prompt
+from gac.engine.ensemble import Ensemble
 from gac.engine.prompts import Entry, Ids, is_ids, prompts_of_ids
 from gac.errors import RequestError
 from gac.model.templates import MemberTokenizer
-from gac.vocabulary.member_vocabulary import MemberVocabulary
 from gac.vocabulary.union import NOWHERE, UnionVocabulary
 
 
@@ -21,8 +21,9 @@ class EchoedPrompt:
     """A prompt in the ids of the reference member, token by token, and what each spells.
 
     The first `num_read` have no likelihood.  TokenEvent n of the request, from 0, is that of token
-    `num_read` + n; so the first `len(ids) - num_read` TokenEvents belong to the prompt.  Control
-    tokens spell nothing; a tokenizer that reads a dummy space spells it with the first token.
+    `num_read` + n; so the first `len(ids) - num_read` TokenEvents belong to the prompt, and have
+    its `token_bytes`.  Control tokens spell nothing.  A dummy space stands in front of the first
+    token that is text, unless it is one token with and without it (see `split`).
     """
 
     ids: Ids
@@ -35,14 +36,15 @@ class EchoedPrompt:
         return list(accumulate((len(token) for token in self.token_bytes[:-1]), initial=0))
 
 
-def echoed_prompt(
-    request: GenerateRequest, reference: str, vocabulary: MemberVocabulary
-) -> EchoedPrompt:
-    """The prompt of a request; `vocabulary` is that of the reference member."""
-    read = request.prompts[reference].ids
-    ids = read + request.forced.own_ids
-    num_read = len(ids) - len(request.forced.tokens)
-    return EchoedPrompt(ids, tuple(vocabulary.token_bytes[i] for i in ids), num_read)
+def echoed_prompt(request: GenerateRequest, reference: str, ensemble: Ensemble) -> EchoedPrompt:
+    """The prompt of a request, as its reference member reads it."""
+    vocabulary, read = ensemble.vocabularies[reference], request.prompts[reference].ids
+    forced = request.forced
+    token_bytes = (
+        *(vocabulary.token_bytes[own] for own in read),
+        *(ensemble.union.tokens[token] for token in forced.tokens),
+    )
+    return EchoedPrompt(read + forced.own_ids, token_bytes, len(read))
 
 
 def ids_of(tokenizer: MemberTokenizer, entry: Entry) -> Ids:

@@ -27,18 +27,19 @@ class Overlap:
     def note(self, step: Step, place: Place) -> None:
         """A step opens, at this place."""
         self.open = None
+        here = max(place.num_tokens, place.request.num_forced)  # given tokens are not counted
         if isinstance(step, Draft):
             self._draft = step
         elif isinstance(step, Score):
             reach = place.num_tokens + len(step.tokens)
-            self._metrics.drafted += max(0, reach - max(self._reach, place.num_tokens))
+            self._metrics.drafted += max(0, reach - max(self._reach, here))
             self._reach = max(self._reach, reach)
             if self._was_accepted and self._draft is not None:
                 size = len(step.tokens) + FURTHER_TOKENS
                 self.open = OpenDraft(replace(self._draft, max_tokens=size), place)
             self._was_accepted = True
         else:
-            self._metrics.wasted += max(0, self._reach - place.num_tokens)
+            self._metrics.wasted += max(0, self._reach - here)
             self._reach = place.num_tokens
             self._was_accepted = False
 

@@ -14,7 +14,7 @@ from gac.core import (
     TokenEvent,
 )
 from gac.engine.telling import Told
-from gac.errors import RequestError
+from gac.errors import GacError, RequestError
 from gac.vocabulary.detokenizer import TextStream
 from gac.vocabulary.shown_tokens import ShownTokens
 
@@ -77,7 +77,13 @@ class Text:
         return self._sink.is_full()
 
     def add(self, pick: Pick, token: bytes, told: Told) -> None:
-        """Add one more token; behind the last forced one a new text begins."""
+        """Add one more token; behind the last forced one a new text begins.
+
+        Raises: GacError if another token than the forced one was picked.
+        """
+        forced = self._request.forced.tokens
+        if self.num_tokens < len(forced) and pick.token != forced[self.num_tokens]:
+            raise GacError("the strategy cannot score a text: it does not let `decide` pick")
         self.num_tokens += 1
         self._num_ensembled += len(told.asked) > 1 and self.num_written > 0
         text = self._stream.push(token)
