@@ -80,6 +80,8 @@ def evaluate(asked: Evaluation) -> int:
 
 def _check(asked: Evaluation) -> None:
     """Raise ConfigError for what is wrong whatever the harness and the server say."""
+    if asked.limit is not None and asked.limit <= 0:
+        raise ConfigError(f"--limit: {asked.limit:g} is not allowed; must be above 0")
     if asked.config is None and asked.url is None:
         raise ConfigError("give a configuration, or the --url of a server that runs")
     if len(asked.num_fewshot) > 1 and len(asked.num_fewshot) != len(asked.tasks):
@@ -158,7 +160,7 @@ def _get(url: str, path: str) -> Any:
 
 
 def _record(asked: Evaluation, harness: Harness, endpoint: Endpoint) -> None:
-    """Write what is evaluated: the whole configuration, versions, and what was asked for."""
+    """Write what is evaluated: the whole configuration, versions, devices, what was asked for."""
     if asked.config is not None:
         (asked.output / "config.yaml").write_text(describe(asked.config), "utf-8")
     facts = {
@@ -173,6 +175,7 @@ def _record(asked: Evaluation, harness: Harness, endpoint: Endpoint) -> None:
         "api": "chat" if asked.is_chat else "completions",
         "max_gen_toks": asked.max_gen_toks,
         "max_length": endpoint.max_length,
+        "status": _get(endpoint.url, "/status"),
     }
     (asked.output / "evaluation.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
 

@@ -212,8 +212,7 @@ def evaluate(
     limit: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
-            help="So many documents of each task, or below 1 a share of them (default: all).",
+            help="So many documents of each task, or below 1 a share of them (default: all)."
         ),
     ] = None,
     num_fewshot: Annotated[

@@ -82,6 +82,7 @@ def test_prompts_are_sent_as_text_and_scored_text_as_ids() -> None:
         (["--num-fewshot", "5,x"], "--num-fewshot: '5,x' is not allowed"),
         (["--url", "http://127.0.0.1:1", "--num-fewshot", "1,2"], "2 numbers for 1 tasks"),
         (["no_such_file.yaml"], "no_such_file.yaml"),
+        (["CONFIG", "--limit", "0"], "--limit: 0 is not allowed"),
         (["CONFIG", "--model", "gac/dora"], "must be gac or gac/ada or gac/bora"),
         (["CONFIG", "--tasks", " ,"], "must be names separated by commas"),
     ],
@@ -150,6 +151,7 @@ def test_a_server_is_started_asked_and_ended(tmp_path: Path) -> None:
     assert load_config(folder / "config.yaml").members == load_config(config).members
     facts = json.loads((folder / "evaluation.json").read_text())
     assert (facts["lm_eval"], facts["api"], facts["limit"]) == (locked(), "completions", 30.0)
+    assert {m["dtype"] for m in facts["status"]["members"].values()} == {"float32"}
     assert "listening on http://127.0.0.1:" in (folder / "server.log").read_text()
     assert children() == before
 
