@@ -8,6 +8,7 @@ import pytest
 from gac.config import EveryStepConfig, SafeConfig, StrategyConfig
 from gac.core import Entries, Extend, GenerateRequest, Pick, Row, Sampling, dense_entries
 from gac.decoding.flow import Commit
+from gac.decoding.penalties import History
 from gac.decoding.strategies import StrategyMaker
 from gac.engine.completion import MOST_ENTRIES, complete
 from gac.engine.metrics import Metrics
@@ -85,6 +86,21 @@ def test_a_row_is_decided_once_for_a_draft() -> None:
     picks.forget(2)
     picks.pick(replace(first, position=1), decide)
     assert len(seen) == 4
+
+
+def test_picks_after_a_token_that_was_replaced_are_made_again() -> None:
+    """With penalties a pick depends on the tokens in front of it, not on its row alone."""
+    history, rows = History(), [replace(row("a", np.ones(3)), position=n) for n in range(3)]
+
+    def decide(rows):
+        return Pick(rows[0].position, int(history.before(rows[0].position).sum()) + 1, ("a",))
+
+    picks = Picks(history)
+    assert [picks.pick(one, decide).token for one in rows] == [1, 2, 4]
+    assert [picks.pick(one, decide).token for one in rows] == [1, 2, 4]
+    picks.commit(Pick(1, 7, ("a",)))
+    assert picks.pick(rows[2], decide).token == 9
+    assert picks.pick(rows[0], decide).token == 1
 
 
 def test_completions_of_drafts_are_counted() -> None:
