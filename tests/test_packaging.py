@@ -88,6 +88,18 @@ def test_wheel_holds_the_package_the_examples_and_the_demo(wheel: Path) -> None:
 
 
 @pytest.mark.slow
+def test_extras_are_what_the_files_of_requirements_say(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        lines = archive.read(name).decode().splitlines()
+    for extra in ("dev", "eval"):
+        listed = {line for line in lines if line.endswith(f'; extra == "{extra}"')}
+        wanted = (ROOT / f"requirements-{extra}.txt").read_text().splitlines()
+        assert len(listed) == sum("==" in line for line in wanted) and listed
+    assert any("lm_eval[api,math]==" in line for line in lines)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["wheel", "editable"])
 def test_installed_command_answers_by_the_demo(
     how: str, wheel: Path, tree: Path, tmp_path: Path
