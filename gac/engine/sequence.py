@@ -271,7 +271,7 @@ class Sequence:
         if self._text.num_written > 0:
             self._metrics.note_token(told.asked, pick.owners)
         elif self._text.num_written == 0:
-            self._text.note_prompt({name: len(one.ids) for name, one in self.contexts.items()})
+            self._text.begin_answer(self.contexts)
         if self._text.stopped:
             self.finish(FinishReason.STOP)
         elif self._is_full():

@@ -16,6 +16,7 @@ from gac.core import (
 from gac.engine.telling import Told
 from gac.errors import GacError, RequestError
 from gac.vocabulary.detokenizer import TextStream
+from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.shown_tokens import ShownTokens
 
 
@@ -62,9 +63,11 @@ class Text:
             what = "echo: the prompt fills a member's context before all of it is scored"
             raise RequestError(what, param="echo", code="context_length_exceeded")
 
-    def note_prompt(self, prompt_tokens: Mapping[str, int]) -> None:
-        """How many tokens each member read before the answer, forced ones included."""
-        self._prompt_tokens = prompt_tokens
+    def begin_answer(self, contexts: Mapping[str, MemberContext]) -> None:
+        """All forced tokens are there: from now on they are like any prompt."""
+        for context in contexts.values():
+            context.settle()
+        self._prompt_tokens = {name: len(context.ids) for name, context in contexts.items()}
 
     def _restart_shown(self) -> int | None:
         """All forced tokens are visible; what is written is followed from here on."""

@@ -90,6 +90,12 @@ class MemberContext:
         """Whether the next token is the first of a reply that starts with a dummy space."""
         return self.lead and not self.text
 
+    def settle(self) -> None:
+        """Count all ids as prompt: none of them is tokenised again."""
+        self.num_prompt_ids, self.lead = len(self.ids), False
+        self.text.clear()
+        self.ends.clear()
+
     def fills(self, limit: int) -> bool:
         """Whether it has so many ids, and its member still takes part."""
         return len(self.ids) >= limit and not self.abstains

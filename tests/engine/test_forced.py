@@ -236,3 +236,28 @@ def test_scores_do_not_depend_on_room_or_portions(strategy: Any, max_kv_tokens: 
         len(one.tokens) >= len(request.forced.tokens)
         for one, request in zip(together, requests, strict=True)
     )
+
+
+@pytest.mark.parametrize("strategy", [EVERY_STEP, GATED, REPLACED, VERIFIED[0]], ids=repr)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_ids_of_the_reference_member_stay_as_they_were_sent(
+    strategy: Any, temperature: float
+) -> None:
+    """Though they are not those that its tokenizer would give, and others' tokens follow them."""
+    fakes = TRIOS["unrelated"].members()
+    vocabulary = fakes.ensemble.vocabularies["ada"]
+    ids = tuple(vocabulary.canonical[bytes([byte])] for byte in b"xx the cat")
+    tokens = tuple(int(fakes.ensemble.union.places["ada"][own]) for own in ids)
+    prompts = {**request_of(fakes, {**LONG, "prompt": "x"}, "x").prompts, "ada": Prompt(ids[:1])}
+    sampling = Sampling(temperature, seed=2)
+    forced = Forced(tokens[1:], "ada", ids[1:])
+    request = GenerateRequest("forced", prompts, 20, sampling=sampling, forced=forced)
+    [written] = write(fakes, strategy, replace(request, ignore_eos=True))
+    fakes.close()
+    assert len(written.tokens) == len(ids) - 1 + 20
+    assert written.finish.prompt_tokens["ada"] == len(ids)
+    told: list[int] = []
+    for item in (item for batch in fakes.runners["ada"].calls for item in batch):
+        told[item.kept :] = item.tail
+        assert told[: len(ids)] == list(ids[: len(told)])
+    assert len(told) > len(ids)
