@@ -213,7 +213,7 @@ def test_each_penalty_has_an_effect(strategy) -> None:
     assert num_kinds(presence=-2.0, frequency=-2.0) < plain
 
 
-@examples(60)
+@examples(40)
 @given(PENALTIES, st.sampled_from([Sampling(), Sampling(1.0, top_k=5, seed=4), Sampling(0.7)]))
 def test_drafts_change_nothing(penalties: Penalties, sampling: Sampling) -> None:
     asked = {"penalties": penalties, "sampling": sampling}
@@ -245,7 +245,7 @@ def test_neighbours_change_nothing(asked, strategy) -> None:
         assert [e.num_shown for e in written.tokens] == [e.num_shown for e in by_itself.tokens]
 
 
-@examples(60)
+@examples(40)
 @given(PENALTIES, st.sampled_from(WAYS), st.sampled_from([Sampling(), Sampling(0.7, seed=5)]))
 def test_forced_tokens_count_as_the_prompt_that_they_are(penalties, strategy, sampling) -> None:
     """Members of one tokenizer go on from forced tokens as from a prompt that ends with them."""
