@@ -80,7 +80,7 @@ def check(strategy: Any, trio: Trio, spec: dict[str, Any], num_new: int = 1) -> 
 
 
 @pytest.mark.parametrize("strategy", GREEDY, ids=repr)
-@examples(30)
+@examples(20)
 @given(spec=SPECS, name=st.sampled_from([*TRIOS]))
 def test_what_was_written_greedily_is_scored_as_it_was_chosen(
     strategy: Any, spec: dict[str, Any], name: str
@@ -89,7 +89,7 @@ def test_what_was_written_greedily_is_scored_as_it_was_chosen(
 
 
 @pytest.mark.parametrize("strategy", VERIFIED, ids=repr)
-@examples(30)
+@examples(20)
 @given(spec=SPECS)
 def test_what_safe_wrote_greedily_is_scored_as_it_was_chosen(
     strategy: Any, spec: dict[str, Any]
@@ -124,10 +124,10 @@ def test_scores_are_the_same_in_a_busy_batch(strategy: Any) -> None:
     words = [b"the", b" cat", b"s", b"\n", b"he", b"a", b"t", b" the", b"at", b"c"]
     fakes = TRIOS["unrelated"].members()
     index = fakes.ensemble.union.index
-    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(70)]
+    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(44)]
     plain = replace(request_of(fakes, LONG, "free"), logprobs=2)
     requests = [
-        replace(forcing(plain, tuple(drawn[n : 70 - n]), 2), request_id=f"r{n}") for n in range(4)
+        replace(forcing(plain, tuple(drawn[n : 44 - n]), 2), request_id=f"r{n}") for n in range(4)
     ]
     neighbours = [replace(plain, request_id=f"n{n}", max_new_tokens=20) for n in range(2)]
     together = write(fakes, strategy, *requests, *neighbours)
@@ -212,21 +212,21 @@ def test_rows_of_a_batch_are_bounded() -> None:
         assert MOST_ROWS // 2 < max(rows) < MOST_ROWS + 64
 
 
-@pytest.mark.parametrize("strategy", [EVERY_STEP, REPLACED, VERIFIED[1]], ids=repr)
-@pytest.mark.parametrize("max_kv_tokens", [300, 1_000_000])
+@pytest.mark.parametrize("strategy", [EVERY_STEP, VERIFIED[1]], ids=repr)
+@pytest.mark.parametrize("max_kv_tokens", [200, 1_000_000])
 def test_scores_do_not_depend_on_room_or_portions(strategy: Any, max_kv_tokens: int) -> None:
     """Small caches, from which sequences are evicted, and batches smaller than a prompt."""
     words = [b"the", b" cat", b"s", b"\n", b"he", b"a", b"t", b" the", b"at", b"c"]
     limits = EngineLimits(max_batch_tokens=24, prefill_chunk=10)
     fakes = TRIOS["unrelated"].members(max_kv_tokens=max_kv_tokens)
     index = fakes.ensemble.union.index
-    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(50)]
+    drawn = [index.get(words[(3 * n + n * n // 7) % 10], index[b"a"]) for n in range(36)]
     plain = replace(request_of(fakes, LONG, "free"), logprobs=2)
     requests = [replace(forcing(plain, tuple(drawn[n:]), 2), request_id=f"r{n}") for n in range(5)]
     with Running(fakes.ensemble, StrategyMaker(strategy), limits) as running:
         together = running.write(requests)
         evictions = running.engine.metrics.evictions
-    assert bool(evictions) == (max_kv_tokens == 300)
+    assert bool(evictions) == (max_kv_tokens == 200)
     [alone] = write(fakes, strategy, requests[-1])
     fakes.close()
     assert [one.likelihood for one in alone.tokens] == [
