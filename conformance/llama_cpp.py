@@ -40,15 +40,17 @@ def run(checkout: Path | None, model: Path = MODEL) -> bool | None:
     exceptions = read_exceptions(HERE / "llama_cpp.yaml")
     started = time.monotonic()
     with one_model_server(model) as url:
-        outcomes = outcomes_of(tests, url)
+        outcomes, messages = outcomes_of(tests, url)
     verdict = judge(outcomes, exceptions)
+    for name in verdict.failed:
+        print(f"\n{name}\n{messages[name]}")
     show("llama.cpp", verdict, exceptions)
     print(f"llama.cpp: {len(outcomes)} tests in {time.monotonic() - started:.0f} s")
     return verdict.is_good
 
 
-def outcomes_of(tests: Path, url: str) -> dict[str, bool]:
-    """Run the tests; by name, whether each passed."""
+def outcomes_of(tests: Path, url: str) -> tuple[dict[str, bool], dict[str, str]]:
+    """Run the tests; by name, whether each passed, and how those failed that did."""
     with TemporaryDirectory() as folder:
         record = Path(folder) / "outcomes.json"
         environment = {
@@ -59,11 +61,11 @@ def outcomes_of(tests: Path, url: str) -> dict[str, bool]:
             "OUTCOMES": str(record),
         }
         plugins = ("-p", "conformance.llama_cpp_plugin", "-p", "no:cacheprovider")
-        flags = ("-q", "--tb=line", "-m", "not slow", "--timeout=120", "-W", "ignore")
+        flags = ("-q", "-rN", "--tb=no", "-m", "not slow", "--timeout=120", "-W", "ignore")
         command = [sys.executable, "-m", "pytest", *plugins, *flags, *FILES]
         subprocess.run(command, cwd=tests, env=environment, check=False)
-        outcomes: dict[str, bool] = json.loads(record.read_text("utf-8"))
-        return outcomes
+        found = json.loads(record.read_text("utf-8"))
+        return found["passed"], found["messages"]
 
 
 def downloaded() -> Path:

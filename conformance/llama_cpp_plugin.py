@@ -14,6 +14,7 @@ import pytest
 
 _OPENAI_PATHS = ("/chat/completions", "/completions", "/models")
 _outcomes: dict[str, bool] = {}
+_messages: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,7 +61,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         return
     _outcomes[report.nodeid] = _outcomes.get(report.nodeid, True) and report.passed
+    if report.failed:
+        _messages[report.nodeid] = report.longreprtext
 
 
 def pytest_sessionfinish() -> None:
-    Path(os.environ["OUTCOMES"]).write_text(json.dumps(_outcomes), "utf-8")
+    record = {"passed": _outcomes, "messages": _messages}
+    Path(os.environ["OUTCOMES"]).write_text(json.dumps(record), "utf-8")

@@ -44,6 +44,8 @@ _RANGES: Mapping[str, Callable[[Any], Any]] = {
     "until": lambda value: _stop_strings(value),
     "logit_bias": lambda value: {"5": -1} if value else value,
 }
+_DEFAULT_LENGTHS = {"messages": "max_tokens", "prompt": "max_tokens"}
+"""By a field that tells the kind of body: its length. Without one a text may fill the context."""
 _OURS = ("strategy", "aggregation", "members", "weights", "threshold")
 """Fields whose values are names: drawn ones are never right, and chosen by other tests."""
 
@@ -66,11 +68,17 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: Any) -
         case.body = {
             key: most(value) if key in _LENGTHS else value for key, value in case.body.items()
         }
+    for kind, length in _DEFAULT_LENGTHS.items():
+        if kind in case.body and case.body.get(length) is None:
+            if case.body.get("max_completion_tokens") is None and "/v1/" in case.path:
+                case.body[length] = _MOST_TOKENS
 
 
 def _stop_strings(value: Any) -> Any:
     """None of them empty."""
-    return [part or "." for part in value] if isinstance(value, list) else value or "."
+    if isinstance(value, list):
+        return [part or "." for part in value]
+    return "." if value == "" else value
 
 
 def _same(value: Any) -> Any:

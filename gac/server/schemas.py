@@ -99,6 +99,8 @@ class Message(Schema):
 # Fail fast, as a body may hold millions of wrong entries.
 Conversation = Annotated[list[Message], Field(fail_fast=True)]
 StopStrings = Annotated[list[str], Field(fail_fast=True)]
+OneOrMore = Annotated[StopStrings, BeforeValidator(as_list, json_schema_input_type=str | list[str])]
+"""Stop strings, of which a client may send one without a list."""
 
 
 class EnsembleFields(Schema):
@@ -123,7 +125,7 @@ class GenerateBody(EnsembleFields):
     max_new_tokens: int = ClientRequest.max_new_tokens
     max_length: int | None = ClientRequest.max_length
     apply_chat_template: bool = ClientRequest.apply_chat_template
-    until: Annotated[StopStrings, BeforeValidator(as_list)] | None = None
+    until: OneOrMore | None = None
     temperature: float = ClientRequest.temperature
     top_k: int = ClientRequest.top_k
     top_p: float = ClientRequest.top_p

@@ -1,16 +1,14 @@
 """What chats and completions take alike, and what it is in our words."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import Any
 
 from gac.engine.client_request import ClientRequest
 from gac.engine.service import Service
 from gac.errors import RequestError
 from gac.server.openai.models import ENSEMBLE, members_of
 from gac.server.openai.tolerance import Tolerant
-from gac.server.schemas import EnsembleFields, LogitBias, StopStrings, as_list
+from gac.server.schemas import EnsembleFields, LogitBias, OneOrMore
 
 
 class StreamOptions(Tolerant):
@@ -26,7 +24,7 @@ class OpenAIBody(Tolerant):
     model: str = ENSEMBLE
     stream: bool = False
     stream_options: StreamOptions | None = None
-    stop: Annotated[StopStrings, BeforeValidator(as_list)] = []
+    stop: OneOrMore = []
     max_tokens: int | None = None
     min_tokens: int = ClientRequest.min_new_tokens
     ignore_eos: bool = ClientRequest.ignore_eos
