@@ -170,12 +170,14 @@ class Forced:
     """The first tokens of a text, given instead of picked: they are scored as if they had been.
 
     `tokens` are union ids, none of them END.  `member` takes them in under its own ids in
-    `own_ids`, and owns each beside those that would own it if it had been picked.
+    `own_ids`, and owns each beside those that would own it if it had been picked.  `begun` are the
+    bytes in front of them that are no whole character yet.
     """
 
     tokens: tuple[int, ...] = ()
     member: str | None = None
     own_ids: tuple[int, ...] = ()
+    begun: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

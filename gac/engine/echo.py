@@ -13,6 +13,7 @@ from gac.engine.ensemble import Ensemble
 from gac.engine.prompts import Entry, Ids, is_ids, prompts_of_ids
 from gac.errors import RequestError
 from gac.model.templates import MemberTokenizer
+from gac.vocabulary.detokenizer import begun_character
 from gac.vocabulary.union import NOWHERE, UnionVocabulary
 
 
@@ -73,7 +74,8 @@ def split(
         prompts |= {name: replace(prompts[name], lead=True) for name in leading}
         if reference in leading:
             tokens[0] = int(union.lead_places[reference][own_ids[0]])
-    return prompts, Forced(tuple(tokens), reference, own_ids)
+    begun = begun_character(tokenizers[reference].vocabulary.spell(read))
+    return prompts, Forced(tuple(tokens), reference, own_ids, begun)
 
 
 def _leading(

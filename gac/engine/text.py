@@ -45,7 +45,16 @@ class Text:
         self._sink = sink
         self._stream = TextStream(() if request.num_forced else request.stop)
         self._shown = None if request.logprobs is None else ShownTokens()
+        if request.forced.begun:
+            self._begin_within(request.forced.begun)
         self._num_ensembled = 0
+
+    def _begin_within(self, begun: bytes) -> None:
+        """The first forced token goes on with a character, whose bytes so far are no token here."""
+        self._stream.push(begun)
+        if self._shown is not None:
+            self._shown = ShownTokens(-1)
+            self._shown.push(begun, 0)
 
     @property
     def stopped(self) -> bool:
@@ -104,7 +113,7 @@ class Text:
                 text=text,
                 trace=told.trace,
                 likelihood=told.likelihood,
-                num_shown=shown or 0,
+                num_shown=max(0, shown or 0),
                 at=monotonic(),
             )
         )

@@ -7,6 +7,13 @@ import codecs
 from collections.abc import Sequence
 
 
+def begun_character(text: bytes) -> bytes:
+    """The bytes at the end of a text that may still become a character with those that follow."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(text)
+    return decoder.getstate()[0]
+
+
 class TextStream:
     """Turns the bytes of one sequence into text, piece by piece.
 

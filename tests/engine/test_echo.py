@@ -82,6 +82,10 @@ def test_events_begin_with_the_tokens_of_the_prompt(
         ]
         assert all(one.likelihood for one in written.tokens[:size])
         joined = b"".join(prompt.token_bytes)
+        begun = request.forced.begun
+        before = b"".join(prompt.token_bytes[: prompt.num_read]).removesuffix(begun).decode()
+        assert before + "".join(one.text for one in written.tokens[:size]) == joined.decode()
+        assert [one.num_shown for one in written.tokens[size - 1 : size]] == [size] * (size > 0)
         assert joined.decode() in (text, f" {text}")
         assert [
             joined[start:].startswith(token)
