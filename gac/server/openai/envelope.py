@@ -2,13 +2,13 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
 from gac import __version__
-from gac.core import GenerateRequest
+from gac.core import FinishEvent, GenerateRequest
 from gac.engine.choice import reference_member
 from gac.engine.names import batch_of
 from gac.server.job import Job
@@ -47,9 +47,19 @@ def reference_of(job: Job) -> str:
     return reference_member(list(first.prompts), first.strategy or job.service.config.strategy)
 
 
-def usage_of(job: Job, completion_tokens: int) -> dict[str, Any]:
-    """The field `usage`: prompts by the reference member's tokens, and by every member's."""
-    prompts = [_prompt_tokens(request) for request in job.requests[:: job.asked.n]]
+def usage_of(
+    job: Job, completion_tokens: int, finishes: Sequence[FinishEvent] = ()
+) -> dict[str, Any]:
+    """The field `usage`: prompts by the reference member's tokens, and by every member's.
+
+    What other members count of a prompt that is scored is known at the end, from `finishes`.
+    """
+    counts = (
+        [finish.prompt_tokens for finish in finishes]
+        if finishes
+        else [_prompt_tokens(request) for request in job.requests]
+    )
+    prompts = [dict(one) for one in counts[:: job.asked.n]]
     name = reference_of(job)
     prompt_tokens = sum(counts[name] for counts in prompts)
     return {
@@ -61,4 +71,9 @@ def usage_of(job: Job, completion_tokens: int) -> dict[str, Any]:
 
 
 def _prompt_tokens(request: GenerateRequest) -> dict[str, int]:
-    return {name: len(prompt.ids) for name, prompt in request.prompts.items()}
+    """By member; of a prompt that is scored, all tokens of the one whose ids these are."""
+    counts = {name: len(prompt.ids) for name, prompt in request.prompts.items()}
+    forced = request.forced
+    if forced.member is not None:
+        return {forced.member: counts[forced.member] + len(forced.own_ids)}
+    return counts

@@ -92,7 +92,7 @@ class OpenAIShape(Shape):
                 extras = extras_of(text.finish, self._job, place, text)
                 last += self._chunk([{**self._ended(place, text.finish), "gac": extras}])
         if self._body.tells_usage:
-            last += self._chunk([], usage=self._usage())
+            last += self._chunk([], usage=self._usage([text.finish for text in texts]))
         return last + DONE
 
     def broken(self, error: GacError) -> bytes:
@@ -110,15 +110,20 @@ class OpenAIShape(Shape):
             for place, text in enumerate(texts)
         )
         num_tokens = sum(text.finish.completion_tokens for text in texts)
-        usage = usage_of(self._job, num_tokens)
+        usage = usage_of(self._job, num_tokens, [text.finish for text in texts])
         return to_json({**self._head, "object": self.kind, "choices": choices, "usage": usage})
 
     def told(self, error: GacError) -> GacError:
         """The error with the names of fields that the client used."""
         return self._words.told(error)
 
-    def _usage(self) -> dict[str, Any]:
-        return usage_of(self._job, sum(one.num_tokens for one in self._progress))
+    def _usage(self, finishes: Sequence[FinishEvent] = ()) -> dict[str, Any]:
+        """So far, or when all is written."""
+        written = (
+            max(0, progress.num_tokens - request.num_forced)
+            for progress, request in zip(self._progress, self._job.requests, strict=True)
+        )
+        return usage_of(self._job, sum(written), finishes)
 
     def _chunk(self, choices: Sequence[Choice], **fields: Any) -> bytes:
         if self._body.tells_usage and not fields:
