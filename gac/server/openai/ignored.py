@@ -1,7 +1,7 @@
 """Fields that were ignored: named to the client in a header, and once each in the log."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ class IgnoredLog:
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def note(self, path: str, fields: Iterable[str]) -> None:
+    def note(self, path: str, fields: Sequence[str]) -> None:
         """These fields of a request to this path were ignored."""
-        for name in map(_shown, fields):
+        for name in map(_shown, fields[:MOST_NAMED]):
             if name not in self._seen and len(self._seen) < MOST_REMEMBERED:
                 self._seen.add(name)
                 logger.info("%s: the unknown field %s is ignored", path, name)

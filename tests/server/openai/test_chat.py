@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.choices import NAMES
 from tests.support.client import ask, generate
 from tests.support.openai_client import CHAT, ok, post, refused, said, streamed, texts_of
@@ -122,3 +124,18 @@ def test_a_header_can_hold_whatever_a_field_is_called(url: str) -> None:
     assert answer.headers["x-gac-ignored"] == 'a, "", b???, ?, ""'
     for field in fields:
         assert post(url, CHAT, {**SAMPLED, field: 1}).status == 200
+
+
+def test_each_unknown_field_is_logged_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "gac.server.openai"):
+        for _ in range(2):
+            ok(url, CHAT, {**SAMPLED, "max_tokens": 1, "hitherto": 1, "unheard": 2})
+    lines = [line for line in caplog.messages if "ignored" in line]
+    assert [line.split()[-3] for line in lines] == ["hitherto", "unheard"]
+
+
+def test_header_names_no_more_than_fit(url: str) -> None:
+    many = {f"x{place}" * 40: 1 for place in range(40)}
+    header = post(url, CHAT, {**SAMPLED, "max_tokens": 1, **many}).headers["x-gac-ignored"]
+    assert header.endswith(" and 24 more")
+    assert len(header) < 16 * 70
