@@ -102,3 +102,21 @@ def test_likelihoods_too_many_to_hold_are_refused_at_once(url: str) -> None:
     assert error["param"] == "logprobs"
     assert "20 texts x max_tokens 8000 with logprobs 20" in error["message"]
     assert ok(url, TEXT, {**body, "prompt": "the cat"})
+
+
+@pytest.mark.parametrize("max_tokens", [0, 1])
+def test_echo_scores_each_token_of_the_prompt(url: str, fakes: Fakes, max_tokens: int) -> None:
+    ids = list(fakes.service.started.tokenizers["ada"].prompts.encode_text("the cat a"))
+    body = {"prompt": [ids], "max_tokens": max_tokens, "logprobs": 1, "echo": True}
+    [choice] = ok(url, TEXT, body)["choices"]
+    told = choice["logprobs"]
+    assert len(told["tokens"]) == len(told["text_offset"]) == len(ids) + max_tokens
+    assert told["token_logprobs"][0] is None and None not in told["token_logprobs"][1:]
+    assert choice["text"].startswith("the cat a")
+    [stream] = streamed(url, TEXT, body).choices
+    assert stream.text == choice["text"]
+    assert stream.logprobs("token_logprobs") == told["token_logprobs"]
+
+
+def test_echo_alone_puts_the_prompt_in_front(url: str) -> None:
+    assert text(url, echo=True) == "the cat" + text(url)
