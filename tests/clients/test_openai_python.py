@@ -163,7 +163,7 @@ def test_completions_continue_a_text_and_list_logprobs_as_they_used_to(client: O
 def test_answers_are_what_openai_s_types_say(client: OpenAI) -> None:
     """The client itself checks nothing; its types are made from OpenAI's own document."""
     chat: Any = {"model": "gac", "messages": NORWAY, "logprobs": True, "top_logprobs": 2, "n": 2}
-    text: Any = {"model": "gac", "prompt": "Norway", "max_tokens": 3, "logprobs": 2, "echo": True}
+    text: Any = {"model": "gac", "prompt": "Norway", "max_tokens": 3, "logprobs": 2}
     chats, texts = client.chat.completions, client.completions
     ChatCompletion.model_validate_json(chats.with_raw_response.create(**chat).text, strict=True)
     Completion.model_validate_json(texts.with_raw_response.create(**text).text, strict=True)
