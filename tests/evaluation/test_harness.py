@@ -128,7 +128,8 @@ def test_loglikelihoods_of_the_ensemble_are_its_forced_scores(url: str, complete
         assert len(values) == len(ids) and values[0] is None
         best = [max(top.values()) for top in choice["logprobs"]["top_logprobs"][num_context:]]
         value, is_greedy = found[context, continuation]
-        assert value == pytest.approx(sum(values[num_context:]), abs=1e-6)
+        # The harness asks for several at once: other batches round differently in float32.
+        assert value == pytest.approx(sum(values[num_context:]), abs=1e-4)
         assert is_greedy == (values[num_context:] == best)
 
 

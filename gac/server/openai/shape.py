@@ -125,10 +125,6 @@ class OpenAIShape(Shape):
         )
         return usage_of(self._job, sum(written), finishes)
 
-    def _num_written(self) -> int:
-        pairs = zip(self._progress, self._job.requests, strict=True)
-        return sum(max(0, one.num_tokens - len(its.forced.tokens)) for one, its in pairs)
-
     def _chunk(self, choices: Sequence[Choice], **fields: Any) -> bytes:
         if self._body.tells_usage and not fields:
             fields["usage"] = self._usage() if self._body.tells_usage_always else None
