@@ -79,7 +79,8 @@ class Running:
     def prompts_for(self, text: str) -> dict[str, Prompt]:
         """Every member's prompt for a text."""
         messages = [{"role": "user", "content": text}]
-        return build_prompts(self.tokenizers, messages, self.lineup.is_templated)
+        reference = next(iter(self.tokenizers))
+        return build_prompts(self.tokenizers, messages, self.lineup.is_templated, reference)
 
     def requests(self, place: int, count: int, num_tokens: int) -> list[GenerateRequest]:
         """Requests of forced length on different texts, others at every place."""

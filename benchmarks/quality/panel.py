@@ -41,7 +41,7 @@ class Panel:
 
     def prompts(self, conversation: Sequence[Message], templated: bool = True) -> dict[str, Prompt]:
         """Every member's prompt for a conversation."""
-        return build_prompts(self.tokenizers, conversation, templated)
+        return build_prompts(self.tokenizers, conversation, templated, self.names[0])
 
     def alone(
         self, name: str, prompts: Sequence[Prompts], tokens: int, sampling: Sampling = GREEDY

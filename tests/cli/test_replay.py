@@ -21,7 +21,7 @@ PENALTIES = {
     "presence_penalty": 1.5,
     "frequency_penalty": 0.5,
     "repetition_penalty": 1.3,
-    "logit_bias": {"40": 6.0, "50": 7.0, "60": -100.0},
+    "logit_bias": {"40": 20.0, "50": 21.0, "60": -100.0},
 }
 
 
@@ -46,7 +46,7 @@ def answers(config: Path) -> Iterator[dict[str, Any]]:
             "two": {**ASKED, "messages_list": [*ASKED["messages_list"], other]},
             "safe": {**ASKED, "strategy": "safe", "temperature": 1.2},
             "gate": {**ASKED, "strategy": "threshold", "threshold": 0.97, "max_new_tokens": 3},
-            "penalised": {**ASKED, "temperature": 1.0, **PENALTIES},
+            "penalised": {**ASKED, "temperature": 1.0, "seed": 3, **PENALTIES},
         }
         yield {name: generate(url, {**body, "trace": True}).body for name, body in bodies.items()}
 
