@@ -48,6 +48,7 @@ def test_members_answer_alone_then_together(ask: Ask) -> None:
     assert any(line.startswith('  " Oslo" is written;  ada " M') for line in lines[5:])
 
 
+@pytest.mark.slow
 def test_options_change_what_is_written(ask: Ask) -> None:
     assert ask(NORWAY, "--max-new-tokens", "3")[2] == "together  The capital of"
     alone = '{"name": "threshold", "gate": "bora", "threshold": 0}'

@@ -53,6 +53,7 @@ def written(weights: dict[str, float], seed: int, silent: frozenset[str] = froze
         step = strategy.send(())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_next_token_is_distributed_as_when_all_are_averaged(seed: int) -> None:
     counts = np.zeros(5)

@@ -119,6 +119,7 @@ def test_all_probabilities_at_a_forced_place_add_up_to_1(strategy: Any) -> None:
         assert by_bytes.get(event.token_bytes, 0.0) == event.likelihood.probability
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [EVERY_STEP, GATED, VERIFIED[0]], ids=repr)
 def test_scores_are_the_same_in_a_busy_batch(strategy: Any) -> None:
     words = [b"the", b" cat", b"s", b"\n", b"he", b"a", b"t", b" the", b"at", b"c"]
@@ -212,6 +213,7 @@ def test_rows_of_a_batch_are_bounded() -> None:
         assert MOST_ROWS // 2 < max(rows) < MOST_ROWS + 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [EVERY_STEP, VERIFIED[1]], ids=repr)
 @pytest.mark.parametrize("max_kv_tokens", [200, 1_000_000])
 def test_scores_do_not_depend_on_room_or_portions(strategy: Any, max_kv_tokens: int) -> None:

@@ -7,6 +7,7 @@ what must be written in any company.
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -158,6 +159,7 @@ def check_drafts(
     seen["dense"] += metrics.dense
 
 
+@pytest.mark.slow
 def test_drafts_and_short_rows_change_nothing_alone_or_in_a_busy_batch() -> None:
     """Against all entries, no drafts and nobody else; the examples see to it that all happens."""
     seen: Counter[str] = Counter()

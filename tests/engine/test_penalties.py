@@ -222,6 +222,7 @@ def test_drafts_change_nothing(penalties: Penalties, sampling: Sampling) -> None
     assert drafted.token_bytes == alone.token_bytes
 
 
+@pytest.mark.slow
 @examples(30)
 @given(
     st.lists(st.tuples(SPECS, PENALTIES, st.sampled_from([None, 0, 5])), min_size=2, max_size=4),

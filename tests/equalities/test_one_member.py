@@ -188,6 +188,7 @@ def ids_with_dummy_space(model: RealModel, token: bytes) -> list[int]:
     return model.vocabulary.encoder.encode(b" " + token) if own is None else [own]
 
 
+@pytest.mark.slow
 def test_stories_end_with_their_bos_and_begin_as_is_known() -> None:
     """The text is what llama2.c's own test expects of these weights."""
     model = of_member("stories")

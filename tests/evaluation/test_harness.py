@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 MEMBERS = ("ada", "bora", "cleo")
 MODELS = ROOT / "demo" / "models"
-SOME = ("--limit", "150")
+SOME = ("--limit", "60")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def assert_scored_as_marked(outcome: Outcome, task: str, answers: list[str], fie
     ]
     print(f"{task}: {sum(right)} of {len(right)} right")
     assert share == pytest.approx(sum(right) / len(right))
-    assert 0.5 < share < 1.0 and len(right) > 100
+    assert 0.5 < share < 1.0 and len(right) == 60
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def assert_best_choice_counts(outcome: Outcome) -> None:
     share = sum(right) / len(right)
     print(f"demo_choices: {sum(right)} of {len(right)} right")
     assert outcome.results["results"]["demo_choices"]["acc,none"] == pytest.approx(share)
-    assert 0.5 < share < 1.0 and len(right) > 100
+    assert 0.5 < share < 1.0 and len(right) == 60
 
 
 def parted(tokenizer: Any, context: str, continuation: str) -> tuple[list[int], int]:

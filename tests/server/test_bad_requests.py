@@ -229,6 +229,7 @@ def test_client_that_asks_before_it_sends_is_refused_at_once(url: str) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

@@ -105,6 +105,7 @@ def test_one_id_for_many_requests_at_once_mixes_nothing_up(url: str) -> None:
     assert together == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_id", ["mine.4-x", "100%s", "{x}", None])
 def test_every_line_about_a_request_has_its_id(request_id: str | None) -> None:
     """Those of the engine's thread, too: an eviction, and a defect's traceback."""

@@ -147,6 +147,7 @@ def test_client_that_leaves_takes_its_sequences_with_it() -> None:
         assert get(url, "/status").body["num_aborted"] == 3
 
 
+@pytest.mark.slow
 def test_client_that_does_not_read_is_held_back_and_gets_all_in_the_end(monkeypatch) -> None:
     """What the sockets between hold is bounded, too, so the engine has to wait."""
     monkeypatch.setattr("gac.engine.stream.EVENTS_PER_TEXT", 8)

@@ -138,6 +138,7 @@ def test_traces_of_all_answers_are_bounded_together(monkeypatch: pytest.MonkeyPa
     assert refused.error["message"].startswith("trace: the traces of this answer may take 1 MiB")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "count"), [(NAMES, 1), (NAMES, 20), (("ada", "bora"), 5)])
 def test_budget_is_what_a_trace_takes(names: tuple[str, ...], count: int) -> None:
     """Of what is held; its JSON is reckoned with three times its length."""

@@ -129,6 +129,7 @@ def test_all_outcomes_are_reached(url: str, path: str, status: int) -> None:
     find(BODIES[path], lambda body: post(url, path, body).status == status, settings=search)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     "field", ["messages", "prompt", "stop", "\u00e9", "logit_bias", "gac"], ids=ascii
