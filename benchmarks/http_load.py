@@ -1,30 +1,47 @@
-"""The real server as a process of its own, and clients that ask it over HTTP."""
+"""The real server as a process of its own, and clients that ask it over HTTP.
+
+One thread plays all clients and looks at nothing but the end of each answer, so that it takes
+little of the processors that server and members need; what each of them took is told.
+"""
 
 import json
 import os
 import re
+import selectors
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import yaml
 
-from benchmarks.clients import Clients
 from benchmarks.lineups import Lineup
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 120.0
 
 
+@dataclass(frozen=True)
+class Server:
+    """Where a server listens, and its process."""
+
+    url: str
+    process: psutil.Process
+
+
 @contextmanager
-def serving(lineup: Lineup, on_ray: bool, folder: Path) -> Iterator[str]:
-    """The address of a server with these members, on a free port of this machine."""
-    members = [{"weight": str(path), "name": name} for name, path in lineup.paths.items()]
+def serving(lineup: Lineup, on_ray: bool, folder: Path) -> Iterator[Server]:
+    """A server with these members, on a free port of this machine."""
+    members = [
+        {"weight": str(path), "name": name, "num_threads": 1} for name, path in lineup.paths.items()
+    ]
     config = folder / "config.yaml"
     config.write_text(
         yaml.safe_dump({"CONFIG_API_SERVER": members, "ray": {"enabled": on_ray}}), "utf-8"
@@ -39,7 +56,7 @@ def serving(lineup: Lineup, on_ray: bool, folder: Path) -> Iterator[str]:
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         )
         try:
-            yield _address(server, output.fileno())
+            yield Server(_address(server, output.fileno()), psutil.Process(server.pid))
         finally:
             server.terminate()
             server.wait()
@@ -57,30 +74,99 @@ def _address(server: "subprocess.Popen[bytes]", output: int) -> str:
         time.sleep(0.1)
 
 
-def tokens_per_second(
-    url: str, of_clients: Sequence[Sequence[str]], num_tokens: int, is_templated: bool = False
-) -> float:
-    """What all clients get together, each sending its texts one after the other."""
-    clients = Clients()
-    started = time.perf_counter()
-    for texts in of_clients:
-        clients.start(lambda own=texts: _ask_all(url, own, num_tokens, is_templated))
-    clients.wait()
-    num_texts = sum(len(texts) for texts in of_clients)
-    return num_texts * num_tokens / (time.perf_counter() - started)
+@dataclass(frozen=True)
+class Ask:
+    """What every client asks for: so many tokens, whole or streamed."""
 
+    num_tokens: int
+    stream: bool = False
+    is_templated: bool = False
 
-def _ask_all(url: str, texts: Sequence[str], num_tokens: int, is_templated: bool) -> None:
-    for text in texts:
+    def message(self, url: str, text: str) -> bytes:
+        """The bytes of a request about a text, whose connection ends with its answer."""
         body = {
             "messages_list": [[{"role": "user", "content": text}]],
-            "max_new_tokens": num_tokens,
+            "max_new_tokens": self.num_tokens,
             "ignore_eos": True,
-            "apply_chat_template": is_templated,
+            "apply_chat_template": self.is_templated,
+            "stream": self.stream,
         }
-        request = urllib.request.Request(
-            f"{url}/api/generate/", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        data = json.dumps(body).encode()
+        head = (
+            f"POST /api/generate HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+            "Connection: close\r\n\r\n"
         )
-        with urllib.request.urlopen(request) as response:
-            answer = json.load(response)
-        assert answer["num_tokens"] == num_tokens, answer
+        return head.encode() + data
+
+
+@dataclass
+class _Client:
+    """One client: what it has yet to send, and what it reads."""
+
+    requests: list[bytes]
+    read: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What some clients got together, and the seconds of processors it took, by process."""
+
+    tokens_per_s: float
+    cpu_s: Mapping[str, float]
+
+
+def load(server: Server, of_clients: Sequence[Sequence[str]], ask: Ask) -> Served:
+    """Have all clients ask at once, each sending its texts one after the other."""
+    clients = [_Client([ask.message(server.url, text) for text in own]) for own in of_clients]
+    before, started = _cpu_s(server), time.perf_counter()
+    answers = _answers(server.url, clients)
+    seconds, after = time.perf_counter() - started, _cpu_s(server)
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:500]
+        assert b'"num_tokens":%d' % ask.num_tokens in answer, answer[-500:]
+    taken = {name: after[name] - spent for name, spent in before.items()}
+    return Served(len(answers) * ask.num_tokens / seconds, taken)
+
+
+def _answers(url: str, clients: Sequence[_Client]) -> list[bytes]:
+    """Every answer, up to the end of its connection."""
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    answers: list[bytes] = []
+    with selectors.DefaultSelector() as ready:
+
+        def send_next(client: _Client) -> None:
+            connection = socket.create_connection(address)
+            connection.sendall(client.requests.pop(0))
+            ready.register(connection, selectors.EVENT_READ, client)
+
+        for client in clients:
+            send_next(client)
+        while ready.get_map():
+            for key, _ in ready.select():
+                connection, client = key.fileobj, key.data
+                if data := connection.recv(1 << 16):  # type: ignore[union-attr]
+                    client.read.append(data)
+                    continue
+                ready.unregister(connection)
+                connection.close()  # type: ignore[union-attr]
+                answers.append(b"".join(client.read))
+                client.read.clear()
+                if client.requests:
+                    send_next(client)
+    return answers
+
+
+def _cpu_s(server: Server) -> dict[str, float]:
+    """Seconds of processors so far: this process, the server's, and all below that one."""
+    below = server.process.children(recursive=True)
+    return {
+        "clients": time.process_time(),
+        "server": _spent(server.process),
+        "members and Ray": sum(map(_spent, below)),
+    }
+
+
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
