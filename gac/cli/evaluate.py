@@ -100,7 +100,7 @@ def _check_model(model: str, known: Sequence[str]) -> None:
 
 
 def _runs(asked: Evaluation, tasks: Mapping[str, Sequence[Task]]) -> Runs:
-    """Which tasks are run together.  Raises: ConfigError for what a chat cannot do."""
+    """Which tasks are run together.  Raises: ConfigError for what cannot be scored so."""
     shots: Sequence[int | None] = asked.num_fewshot or (None,)
     if len(shots) == 1:
         shots = [shots[0]] * len(asked.tasks)
@@ -111,6 +111,11 @@ def _runs(asked: Evaluation, tasks: Mapping[str, Sequence[Task]]) -> Runs:
             raise ConfigError(
                 f"--chat: task {scored[0]!r} needs the probabilities of given text, which the "
                 "chat API does not tell; use --completions"
+            )
+        if scored and asked.model != ENSEMBLE and asked.config is None:
+            raise ConfigError(
+                f"--model {asked.model}: task {scored[0]!r} is scored in the member's own tokens; "
+                "give the configuration, too, which names its tokenizer"
             )
         runs.setdefault((number, bool(scored)), []).append(name)
     return runs
