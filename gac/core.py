@@ -76,7 +76,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one token is drawn from the combined distribution; temperature 0 is greedy."""
+    """How one token is drawn; temperature 0 is greedy; the `choice`s of a prompt draw apart."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -199,6 +199,7 @@ class GenerateRequest:
     ignore_eos: bool = False
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    penalties: Penalties = field(default_factory=Penalties)
     strategy: StrategyConfig | None = None
     weights: Mapping[str, float] | None = None
     trace: int = 0
@@ -221,8 +222,6 @@ class GenerateRequest:
             return 0
         least = self.max_new_tokens if self.ignore_eos else self.min_new_tokens
         return max(0, self.num_forced + least - num_tokens)
-
-    penalties: Penalties = field(default_factory=Penalties)
 
 
 @dataclass(frozen=True, slots=True)

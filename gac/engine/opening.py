@@ -12,8 +12,8 @@ from gac.engine.ensemble import Ensemble
 from gac.engine.metrics import Metrics
 from gac.engine.sequence import Sequence
 from gac.engine.speculation import Speculation, drafts_for
-from gac.engine.telling import teller_for
 from gac.engine.text import Sink
+from gac.engine.token_facts import fact_finder_for
 from gac.vocabulary.union import UnionVocabulary
 
 
@@ -44,7 +44,7 @@ class Opening:
         decide = replace(decide, forced=request.forced)
         if not request.penalties.is_neutral:
             decide = replace(decide, penalise=_penalise(request, ensemble.union))
-        teller = teller_for(request, decide, ensemble.union)
+        fact_finder = fact_finder_for(request, decide, ensemble.union)
         self._last_number += 1
         return Sequence(
             self._last_number,
@@ -57,11 +57,11 @@ class Opening:
             self._metrics,
             drafts_for(self._speculation, members),
             Listing(
-                decide.needs_all_entries or teller.needs_all_entries,
+                decide.needs_all_entries or fact_finder.needs_all_entries,
                 _raised(request.penalties),
-                decide.is_dense or teller.needs_all_entries,
+                decide.is_dense or fact_finder.needs_all_entries,
             ),
-            teller,
+            fact_finder,
             None if decide.penalise is None else decide.penalise.history,
         )
 

@@ -15,8 +15,8 @@ from gac.engine.metrics import Metrics
 from gac.engine.overlap import Overlap
 from gac.engine.picks import Picks
 from gac.engine.speculation import Drafts
-from gac.engine.telling import Teller, Told
 from gac.engine.text import Sink, Text
+from gac.engine.token_facts import FactFinder, TokenFacts
 from gac.errors import GacError, MemberError
 from gac.vocabulary.retokenize import MemberContext
 from gac.vocabulary.union import UnionVocabulary
@@ -28,7 +28,7 @@ class Sequence:
     Once started, it waits for rows of its open step or for its reader, can go on, or has finished.
     `limits` are the most ids it may have at each member.  `drafts`, where given, lets one member
     write ahead of steps that ask all members.  `listing` is what every row is asked to list.
-    `teller` tells of the tokens what the request wants to know; `history` is what penalties go by.
+    `fact_finder` tells what the request wants to know of tokens; penalties go by `history`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Sequence:
         metrics: Metrics,
         drafts: Drafts | None = None,
         listing: Listing = SHORT,
-        teller: Teller | None = None,
+        fact_finder: FactFinder | None = None,
         history: History | None = None,
     ) -> None:
         self.number = number
@@ -55,7 +55,7 @@ class Sequence:
         self._strategy = strategy
         self._metrics = metrics
         self._listing = listing
-        self._teller = teller or Teller()
+        self._fact_finder = fact_finder or FactFinder()
         self._ahead = Ahead(request, self._known, limits, union, drafts)
         self._overlap = Overlap(metrics)
         self._picks = Picks(history)
@@ -247,29 +247,29 @@ class Sequence:
         pick = commit.decide(commit.rows)
         decided = perf_counter()
         self._metrics.combine_s += decided - started
-        told = None if pick is None else self._teller.told(commit, pick, self._asked)
-        if pick is None or told is None:
+        facts = None if pick is None else self._fact_finder.facts(commit, pick, self._asked)
+        if pick is None or facts is None:
             self._step = complete(commit, tried)
             self._metrics.note_completion(self._step.dense)
             return False
         self._asked.clear()
-        self._commit(pick, told)
+        self._commit(pick, facts)
         self._metrics.commit_s += perf_counter() - decided
         return not self.finished
 
     # What a committed token does
 
-    def _commit(self, pick: Pick, told: Told) -> None:
+    def _commit(self, pick: Pick, facts: TokenFacts) -> None:
         """END ends the text; else bytes, text, stop strings, length: in this order."""
         if pick.token == END:
-            self.finish(FinishReason.STOP, told)
+            self.finish(FinishReason.STOP, facts)
             return
         self._picks.commit(pick)
         token = self._union.tokens[pick.token]
         self._ahead.commit(token, pick.owners)
-        self._text.add(pick, token, told)
+        self._text.add(pick, token, facts)
         if self._text.num_written > 0:
-            self._metrics.note_token(told.asked, pick.owners)
+            self._metrics.note_token(facts.asked, pick.owners)
         elif self._text.num_written == 0:
             self._text.begin_answer(self.contexts)
         if self._text.stopped:
@@ -283,11 +283,11 @@ class Sequence:
             return True
         return any(one.fills(self._limits[name]) for name, one in self.contexts.items())
 
-    def finish(self, reason: FinishReason, told: Told | None = None) -> None:
+    def finish(self, reason: FinishReason, facts: TokenFacts | None = None) -> None:
         """Close the strategy and end the text; `told` is of END, if it was picked."""
         self._close()
         abstained = tuple(n for n, context in self.contexts.items() if context.abstains)
-        self._text.finish(reason, abstained, told or Told())
+        self._text.finish(reason, abstained, facts or TokenFacts())
 
     def fail(self, error: Exception) -> None:
         """Close the strategy and report the error in place of an end."""

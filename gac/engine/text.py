@@ -13,7 +13,7 @@ from gac.core import (
     Pick,
     TokenEvent,
 )
-from gac.engine.telling import Told
+from gac.engine.token_facts import TokenFacts
 from gac.errors import GacError, RequestError
 from gac.vocabulary.detokenizer import TextStream
 from gac.vocabulary.retokenize import MemberContext
@@ -88,7 +88,7 @@ class Text:
         """Whether nothing more may be written until the reader catches up."""
         return self._sink.is_full()
 
-    def add(self, pick: Pick, token: bytes, told: Told) -> None:
+    def add(self, pick: Pick, token: bytes, facts: TokenFacts) -> None:
         """Add one more token; behind the last forced one a new text begins.
 
         Raises: GacError if another token than the forced one was picked.
@@ -97,7 +97,7 @@ class Text:
         if self.num_tokens < len(forced) and pick.token != forced[self.num_tokens]:
             raise GacError("the strategy cannot score a text: it does not let `decide` pick")
         self.num_tokens += 1
-        self._num_ensembled += len(told.asked) > 1 and self.num_written > 0
+        self._num_ensembled += len(facts.asked) > 1 and self.num_written > 0
         text = self._stream.push(token)
         shown = None if self._shown is None else self._shown.push(token, len(text))
         if self.num_tokens == self._request.num_forced:
@@ -108,11 +108,11 @@ class Text:
             TokenEvent(
                 request_id=self._request.request_id,
                 pick=pick,
-                asked=told.asked,
+                asked=facts.asked,
                 token_bytes=token,
                 text=text,
-                trace=told.trace,
-                likelihood=told.likelihood,
+                trace=facts.trace,
+                likelihood=facts.likelihood,
                 num_shown=max(0, shown or 0),
                 at=monotonic(),
             )
@@ -122,7 +122,7 @@ class Text:
         self,
         reason: FinishReason,
         abstained: tuple[str, ...],
-        told: Told,
+        facts: TokenFacts,
     ) -> None:
         """Report the end, with the text that stop strings or partial characters still held."""
         assert not self.ended
@@ -136,9 +136,9 @@ class Text:
                 completion_tokens=max(0, self.num_written),
                 ensembled_tokens=self._num_ensembled,
                 abstained=abstained,
-                asked=told.asked,
-                trace=told.trace,
-                likelihood=told.likelihood,
+                asked=facts.asked,
+                trace=facts.trace,
+                likelihood=facts.likelihood,
                 num_shown=0 if shown is None else shown.finish(len(text), self.stopped),
                 admitted_at=self.admitted_at,
                 at=monotonic(),

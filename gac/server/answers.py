@@ -62,7 +62,7 @@ class GenerateShape(Shape):
             )
         return to_json(answer)
 
-    def told(self, error: GacError) -> GacError:
+    def in_client_words(self, error: GacError) -> GacError:
         """The error: its words are those of this route."""
         return error
 

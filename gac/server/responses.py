@@ -91,7 +91,7 @@ class WholeAnswer(_EngineResponse):
         except ClientClosedRequest:
             self._log.client_left()
         except GacError as error:
-            raise self._shape.told(error) from error
+            raise self._shape.in_client_words(error) from error
 
     async def _all_read(self, receive: Receive) -> bytes:
         requests = self._job.requests
@@ -135,7 +135,7 @@ class EventStream(_EngineResponse):
     async def _fail(self, error: Exception) -> None:
         """End the stream with an error.  Raises: the error, if nothing was sent before it."""
         if isinstance(error, GacError):
-            error = self._shape.told(error)
+            error = self._shape.in_client_words(error)
         if not self._has_begun:
             raise error
         if not isinstance(error, GacError):

@@ -35,7 +35,7 @@ class Shape(Protocol):
     def whole(self, texts: Sequence[WrittenText], hints: Sequence[str]) -> bytes:
         """The JSON of all texts."""
 
-    def told(self, error: GacError) -> GacError:
+    def in_client_words(self, error: GacError) -> GacError:
         """An error in the words of the client's request."""
 
 

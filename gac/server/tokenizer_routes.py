@@ -12,7 +12,7 @@ from gac.engine.service import Service
 from gac.errors import RequestError
 from gac.model.spelling import detokenized, id_of_special, id_texts
 from gac.model.templates import MemberTokenizer
-from gac.server.openai.models import ENSEMBLE, members_of
+from gac.server.models import ENSEMBLE, members_of
 from gac.server.schemas import Message, Schema
 
 

@@ -12,7 +12,7 @@ from gac.engine.client_request import ClientRequest
 from gac.engine.requests import prepare
 from gac.engine.writer import write
 from gac.errors import RequestError
-from gac.server.openai.chat_body import ChatBody
+from gac.server.openai.chat import ChatBody
 from gac.server.schemas import GenerateBody
 from tests.support.fake_service import Fakes, fakes_for
 

@@ -6,7 +6,7 @@ from typing import Any
 from gac.engine.client_request import ClientRequest
 from gac.engine.service import Service
 from gac.errors import RequestError
-from gac.server.openai.models import ENSEMBLE, members_of
+from gac.server.models import ENSEMBLE, members_of
 from gac.server.openai.tolerance import Tolerant
 from gac.server.schemas import EnsembleFields, LogitBias, OneOrMore
 

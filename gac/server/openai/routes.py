@@ -9,12 +9,10 @@ from starlette.responses import Response
 from gac.errors import GacError
 from gac.server.intake import Intake
 from gac.server.job import Job
-from gac.server.openai.chat_body import ChatBody
-from gac.server.openai.chat_shape import ChatShape
-from gac.server.openai.completion_body import CompletionBody
-from gac.server.openai.completion_shape import CompletionShape
-from gac.server.openai.ignored import IgnoredLog
-from gac.server.openai.models import members_of, model_ids
+from gac.server.models import members_of, model_ids
+from gac.server.openai.chat import ChatBody, ChatShape
+from gac.server.openai.completion import CompletionBody, CompletionShape
+from gac.server.openai.tolerance import IgnoredLog
 from gac.server.openai.words import Words, chat_words, completion_words
 
 
@@ -28,7 +26,7 @@ def openai_router(intake: Intake) -> APIRouter:
         try:
             return await intake.take(body.asked(intake.service))
         except GacError as error:
-            raise words.told(error) from error
+            raise words.in_client_words(error) from error
 
     @router.post("/chat/completions")
     @router.post("/chat/completions/", include_in_schema=False)

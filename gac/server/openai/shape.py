@@ -1,23 +1,66 @@
 """What answers to chats and to completions have alike: chunks, usage, and `[DONE]`."""
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
 
-from gac.core import FinishEvent, FinishReason
+from gac.core import FinishEvent, FinishReason, TokenEvent
 from gac.engine.writer import WrittenText
 from gac.errors import GacError
 from gac.server.errors import error_body
 from gac.server.job import Job
 from gac.server.openai.body import OpenAIBody
-from gac.server.openai.envelope import head_of, usage_of
-from gac.server.openai.extras import extras_of, new_records
-from gac.server.openai.ignored import ignored_header
-from gac.server.openai.progress import Piece, Progress
+from gac.server.openai.envelope import extras_of, head_of, new_records, usage_of
+from gac.server.openai.tolerance import ignored_header
 from gac.server.openai.words import Words
 from gac.server.shape import Shape, Written, frame
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one chunk tells: some text, the tokens that became visible with it, and the end.
+
+    `committed` are the tokens that came about since the last one, visible or not.
+    """
+
+    text: str
+    shown: Sequence[TokenEvent]
+    committed: Sequence[TokenEvent]
+    finish: FinishEvent | None
+
+
+class Progress:
+    """One text as far as it is written; keeps no token that was shown."""
+
+    def __init__(self) -> None:
+        self.num_tokens = 0
+        self._num_shown = 0
+        self._hidden: deque[TokenEvent] = deque()
+
+    def take(self, events: Sequence[Written]) -> Piece:
+        """What these events add, in their order."""
+        text, shown, finish = [], list[TokenEvent](), None
+        for event in events:
+            text.append(event.text)
+            if isinstance(event, FinishEvent):
+                finish = event
+            else:
+                self.num_tokens += 1
+                if event.likelihood is not None:
+                    self._hidden.append(event)
+            shown += self._uncovered(event.num_shown)
+        committed = [event for event in events if isinstance(event, TokenEvent)]
+        return Piece("".join(text), shown, committed, finish)
+
+    def _uncovered(self, num_shown: int) -> list[TokenEvent]:
+        count = min(num_shown - self._num_shown, len(self._hidden))
+        self._num_shown = max(self._num_shown, num_shown)
+        return [self._hidden.popleft() for _ in range(count)]
+
 
 DONE = b"data: [DONE]\n\n"
 
@@ -113,9 +156,9 @@ class OpenAIShape(Shape):
         usage = usage_of(self._job, num_tokens, [text.finish for text in texts])
         return to_json({**self._head, "object": self.kind, "choices": choices, "usage": usage})
 
-    def told(self, error: GacError) -> GacError:
+    def in_client_words(self, error: GacError) -> GacError:
         """The error with the names of fields that the client used."""
-        return self._words.told(error)
+        return self._words.in_client_words(error)
 
     def _usage(self, finishes: Sequence[FinishEvent] = ()) -> dict[str, Any]:
         """So far, or when all is written."""

@@ -23,7 +23,7 @@ class Words:
 
     rules: Sequence[Rule]
 
-    def told(self, error: GacError) -> GacError:
+    def in_client_words(self, error: GacError) -> GacError:
         """The same error in the words of the request."""
         param = error.param and self._said(error.param)
         return type(error)(self._said(error.message), param=param, code=error.code)

@@ -13,7 +13,7 @@ from gac.vocabulary.union import UnionVocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TokenFacts:
     """Of one token, or of END: which members were asked, and what the request wants to know."""
 
     asked: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class FactFinder:
     """Tells of one sequence's tokens what its request wants to know."""
 
     tracer: Tracer | None = None
@@ -35,7 +35,7 @@ class Teller:
         """Whether it always takes all entries, so that they are asked for at once."""
         return self.likelihoods is not None and self.likelihoods.needs_all_entries
 
-    def told(self, commit: Commit, pick: Pick, asked: Iterable[str]) -> Told | None:
+    def facts(self, commit: Commit, pick: Pick, asked: Iterable[str]) -> TokenFacts | None:
         """What is told of the pick; None where more entries are needed."""
         likelihood = None
         if self.likelihoods is not None:
@@ -44,13 +44,15 @@ class Teller:
                 return None
         traced = self.tracer is not None and pick.position >= self.num_forced
         trace = self.tracer.trace(commit, pick) if self.tracer and traced else None
-        return Told(tuple(sorted(asked)), trace, likelihood)
+        return TokenFacts(tuple(sorted(asked)), trace, likelihood)
 
 
-def teller_for(request: GenerateRequest, decide: Decider, union: UnionVocabulary) -> Teller:
+def fact_finder_for(
+    request: GenerateRequest, decide: Decider, union: UnionVocabulary
+) -> FactFinder:
     """What tells of the tokens of a request that `decide` picks."""
     tracer = Tracer(request.trace, decide, union.tokens) if request.trace else None
     if request.logprobs is None:
-        return Teller(tracer, None, request.num_forced)
+        return FactFinder(tracer, None, request.num_forced)
     likelihoods = Likelihoods(request.logprobs, decide, union.tokens)
-    return Teller(tracer, likelihoods, request.num_forced)
+    return FactFinder(tracer, likelihoods, request.num_forced)
