@@ -22,6 +22,7 @@ ALLOWED_ON = {
     "fastapi": {"server"},
     "starlette": {"server"},
     "prometheus_client": {"server"},
+    "opentelemetry": {"server"},
     "uvicorn": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},

@@ -16,7 +16,8 @@ from gac.config import load_config
 
 ROOT = Path(__file__).parents[1]
 NORWAY = "What is the capital of Norway?"
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-eval.txt")
+EXTRAS = ("dev", "eval", "otel")
+REQUIREMENTS = ("requirements.txt", *(f"requirements-{extra}.txt" for extra in EXTRAS))
 PIP = ("-m", "pip", "--disable-pip-version-check")
 OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation")
 
@@ -92,7 +93,7 @@ def test_extras_are_what_the_files_of_requirements_say(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         lines = archive.read(name).decode().splitlines()
-    for extra in ("dev", "eval"):
+    for extra in EXTRAS:
         listed = {line for line in lines if line.endswith(f'; extra == "{extra}"')}
         wanted = (ROOT / f"requirements-{extra}.txt").read_text().splitlines()
         assert len(listed) == sum("==" in line for line in wanted) and listed

@@ -122,6 +122,7 @@ class ServerConfig(Section):
     max_conversations: Count = 256
     log_format: Literal["text", "json"] = "text"
     access_log: Flag = False
+    tracing: Flag = False
 
 
 class RayConfig(Section):

@@ -1,5 +1,7 @@
 """The FastAPI application over a service."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,7 @@ from gac.server.metrics_routes import metrics_router, registry_for
 from gac.server.openai.routes import openai_router
 from gac.server.request_log import activity_logged
 from gac.server.request_metrics import RequestMetrics
+from gac.server.spans import Spans
 from gac.server.streaming import Bridge
 from gac.server.tokenizer_routes import tokenizer_router
 
@@ -42,28 +45,39 @@ class _Application(FastAPI):
         return self.openapi_schema
 
 
-def _note_end(
-    requests: RequestMetrics, with_access_log: bool, scope: Scope, exchange: Exchange
-) -> None:
-    requests.note_end(scope, exchange)
-    if with_access_log:
-        log_access(scope, exchange)
+def _note_end(noting: Sequence[NoteEnd], scope: Scope, exchange: Exchange) -> None:
+    for note in noting:
+        note(scope, exchange)
+
+
+@asynccontextmanager
+async def _lifespan(service: Service, spans: Spans | None, app: FastAPI) -> AsyncIterator[None]:
+    async with activity_logged(service), nullcontext() if spans is None else spans.sent():
+        yield
 
 
 def make_app(service: Service) -> FastAPI:
-    """The application; starting and stopping the service is the caller's business."""
+    """The application; starting and stopping the service is the caller's business.
+
+    Raises: ConfigError if the configuration asks for spans, and their packages are not installed.
+    """
     registry = registry_for(service)
-    requests = RequestMetrics(registry)
+    requests, server = RequestMetrics(registry), service.config.server
+    spans = Spans(service.config) if server.tracing else None
+    observers: list[RequestMetrics | Spans] = [requests] if spans is None else [requests, spans]
+    noting: list[NoteEnd] = [one.note_end for one in observers]
+    if server.access_log:
+        noting.append(log_access)
     app = _Application(
-        partial(_note_end, requests, service.config.server.access_log),
+        partial(_note_end, noting),
         title="GaC server",
         version=gac.__version__,
         strict_content_type=False,
-        lifespan=lambda _: activity_logged(service),
+        lifespan=partial(_lifespan, service, spans),
     )
-    app.add_middleware(BodyLimit, max_bytes=service.config.server.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=server.max_body_bytes)
     install_error_handlers(app)
-    intake = Intake(service, Bridge(requests))
+    intake = Intake(service, Bridge(observers))
     app.include_router(gac_router(intake))
     app.include_router(openai_router(intake))
     app.include_router(health_router(service))

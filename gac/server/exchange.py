@@ -24,7 +24,8 @@ class Exchange:
     """One HTTP request and how it was answered; times are by `time.monotonic`.
 
     `client_id` is what the client calls it, if it does.  `status` is None as long as nothing was
-    sent; `failure` is an error's code.
+    sent; `failure` is an error's code; `model` is the
+    one that a request to write asks for, once its body has been read.
     """
 
     client_id: str | None = None
@@ -33,6 +34,7 @@ class Exchange:
     status: int | None = None
     failure: str | None = None
     has_client_left: bool = False
+    model: str | None = None
 
     @property
     def request_id(self) -> str:
@@ -69,6 +71,12 @@ def note_client_left() -> None:
     """Remember that the client did not wait for the end of its answer."""
     if (exchange := _CURRENT.get()) is not None:
         exchange.has_client_left = True
+
+
+def note_model(model: str) -> None:
+    """Remember which model the request at hand asks for."""
+    if (exchange := _CURRENT.get()) is not None:
+        exchange.model = model
 
 
 class Exchanges:

@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gac.server.answers import GenerateShape
+from gac.server.exchange import note_model
 from gac.server.intake import Intake
+from gac.server.models import ENSEMBLE
 from gac.server.schemas import GenerateAnswer, GenerateBody
 
 
@@ -20,6 +22,7 @@ def gac_router(intake: Intake) -> APIRouter:
     @router.post("/api/generate", **options, include_in_schema=False)
     async def generate(body: GenerateBody) -> Response:
         """Write a text for each conversation; with `stream`, as server-sent events."""
+        note_model(ENSEMBLE)
         job = await intake.take(body.request())
         return intake.answer(job, GenerateShape(job, body), body.stream)
 

@@ -3,16 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from gac.core import Event, GenerateRequest
 from gac.engine.engine import Engine
 from gac.engine.stream import Stream
 from gac.errors import GacError
-from gac.server.request_metrics import RequestMetrics
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -23,16 +22,33 @@ class ClientClosedRequest(GacError):
     http_status = 499
 
 
+class Reading(Protocol):
+    """Sees the events of one stream as they are read."""
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Observe some events."""
+
+    def close(self) -> None:
+        """Nothing more is read; what has not ended is aborted."""
+
+
+class Observer(Protocol):
+    """Observes all streams of an application."""
+
+    def reading(self, requests: Sequence[GenerateRequest], submitted_at: float) -> Reading:
+        """What observes the events of these requests, which were given to the engine just now."""
+
+
 class Batches(AsyncIterator[list[Event]]):
     """Iterates over the events of a stream in batches: all that came since the last one.
 
-    Each batch is shown to `observe` first.
+    Each batch is shown to all `readings` first.
     """
 
-    def __init__(self, stream: Stream, observe: Callable[[Iterable[Event]], None]) -> None:
+    def __init__(self, stream: Stream, readings: Sequence[Reading]) -> None:
         self.news = asyncio.Event()
         self.stream = stream
-        self._observe = observe
+        self._readings = readings
         self._is_client_gone = False
 
     async def __anext__(self) -> list[Event]:
@@ -42,7 +58,8 @@ class Batches(AsyncIterator[list[Event]]):
             if self._is_client_gone:
                 raise ClientClosedRequest("the client went away")
             if events := self.stream.take():
-                self._observe(events)
+                for reading in self._readings:
+                    reading.take(events)
                 return events
             await self.news.wait()
         raise StopAsyncIteration
@@ -56,8 +73,8 @@ class Batches(AsyncIterator[list[Event]]):
 class Bridge:
     """Wakes readers on an event loop; one `call_soon_threadsafe` serves all that are ready."""
 
-    def __init__(self, metrics: RequestMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
         self._ready: SimpleQueue[asyncio.Event] = SimpleQueue()
         self._is_wake_scheduled = False
 
@@ -76,11 +93,11 @@ class Bridge:
         """
         loop = asyncio.get_running_loop()
         submitted_at = time.monotonic()
-        with (
-            engine.stream(requests) as stream,
-            closing(self._metrics.reading(requests, submitted_at)) as reading,
-        ):
-            batches = Batches(stream, reading.take)
+        with engine.stream(requests) as stream, ExitStack() as stack:
+            readings = [one.reading(requests, submitted_at) for one in self._observers]
+            for reading in readings:
+                stack.enter_context(closing(reading))
+            batches = Batches(stream, readings)
             stream.call_when_ready(partial(self._wake, loop, batches.news), num_events)
             leaving = loop.create_task(_disconnect(receive))
             leaving.add_done_callback(batches.note_client_gone)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gac.errors import GacError
+from gac.server.exchange import note_model
 from gac.server.intake import Intake
 from gac.server.job import Job
 from gac.server.models import members_of, model_ids
@@ -22,6 +23,7 @@ def openai_router(intake: Intake) -> APIRouter:
     ignored = IgnoredLog()
 
     async def taken(body: ChatBody | CompletionBody, words: Words, route: str) -> Job:
+        note_model(body.model)
         ignored.note(route, body.ignored)
         try:
             return await intake.take(body.asked(intake.service))
