@@ -223,6 +223,23 @@ def test_client_that_leaves_without_a_stream_does_so_too() -> None:
         assert until(lambda: get(url, "/status").body["num_aborted"] == 1)
 
 
+def test_sequence_is_freed_within_one_step() -> None:
+    fakes = slow()
+    fakes.on_extend(lambda batch: time.sleep(0.2))
+    with ready(fakes) as url:
+        connection, response = open_stream(url, CHAT, LONG)
+        assert next(lines_of(response))
+        runners = list(fakes.members.runners.values())
+        before = [len(runner.calls) for runner in runners]
+        response.close()
+        connection.close()
+        assert until(lambda: get(url, "/status").body["num_aborted"] == 1)
+        time.sleep(0.5)  # long enough for two steps more
+        # The step that is on its way ends; none begins.
+        after = [len(runner.calls) for runner in runners]
+        assert all(now - then <= 1 for then, now in zip(before, after, strict=True))
+
+
 def test_end_of_the_server_is_an_error_event() -> None:
     with ThreadPoolExecutor(1) as pool:
         fakes = slow()
