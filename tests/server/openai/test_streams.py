@@ -225,7 +225,7 @@ def test_client_that_leaves_without_a_stream_does_so_too() -> None:
 
 def test_sequence_is_freed_within_one_step() -> None:
     fakes = slow()
-    fakes.on_extend(lambda batch: time.sleep(0.2))
+    fakes.on_extend(lambda batch: time.sleep(0.5))
     with ready(fakes) as url:
         connection, response = open_stream(url, CHAT, LONG)
         assert next(lines_of(response))
@@ -234,7 +234,7 @@ def test_sequence_is_freed_within_one_step() -> None:
         response.close()
         connection.close()
         assert until(lambda: get(url, "/status").body["num_aborted"] == 1)
-        time.sleep(0.5)  # long enough for two steps more
+        time.sleep(1.2)  # long enough for two steps more
         # The step that is on its way ends; none begins.
         after = [len(runner.calls) for runner in runners]
         assert all(now - then <= 1 for then, now in zip(before, after, strict=True))
