@@ -78,11 +78,13 @@ class Reading:
         self._last_at: dict[str, float] = {}
 
     def take(self, events: Iterable[Event]) -> None:
-        """Observe some events."""
+        """Observe some events; forced tokens, which belong to an echoed prompt, are not written."""
         last_at, observe = self._last_at, self._metrics.between_tokens.observe
         for event in events:
             name = event.request_id
             if isinstance(event, TokenEvent):
+                if event.pick.position < self._open[name].num_forced:
+                    continue
                 before = last_at.get(name)
                 if before is not None:
                     observe(event.at - before)

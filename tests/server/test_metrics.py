@@ -14,7 +14,7 @@ import pytest
 from gac.engine.service import Service
 from gac.errors import MemberError
 from tests.support.choices import BASE, GATE, NAMES, trio
-from tests.support.client import generate, get, one, open_stream, server_sent, streamed
+from tests.support.client import ask, generate, get, one, open_stream, server_sent, streamed
 from tests.support.fake_service import fake_config, fakes_for, ready, serving, until
 from tests.support.scrape import Scrape, scrape
 
@@ -51,10 +51,10 @@ BODIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("ask", [whole, last_event])
-def test_counts_are_what_clients_got(url: str, ask: Any) -> None:
+@pytest.mark.parametrize("by", [whole, last_event])
+def test_counts_are_what_clients_got(url: str, by: Any) -> None:
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda body: ask(url, body), BODIES))
+        answers = list(pool.map(lambda body: by(url, body), BODIES))
     seen = scrape(url)
     counts = [usage["completion_tokens"] for answer in answers for usage in answer["usage"]]
     assert seen.value("gac_generation_tokens_total") == sum(counts) > 100
@@ -73,6 +73,18 @@ def test_counts_are_what_clients_got(url: str, ask: Any) -> None:
     check_times(
         seen, counts, sum(answer["total_time"] * len(answer["usage"]) for answer in answers)
     )
+
+
+def test_tokens_of_an_echoed_prompt_are_not_counted_as_written(url: str) -> None:
+    body = {"prompt": "the cat the", "echo": True, "logprobs": 1, "max_tokens": 6, "n": 2}
+    data = json.dumps({**body, "ignore_eos": True}).encode()
+    answer = ask(url, "POST", "/v1/completions", data, {"Content-Type": "application/json"})
+    assert answer.status == 200
+    assert len(answer.body["choices"][0]["logprobs"]["tokens"]) > 6
+    seen = scrape(url)
+    assert seen.value("gac_generation_tokens_total") == 12
+    assert answer.body["usage"]["completion_tokens"] == 12
+    check_times(seen, [6, 6], total_s=60.0)
 
 
 def check_times(seen: Scrape, counts: list[int], total_s: float) -> None:
