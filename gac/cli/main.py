@@ -167,7 +167,7 @@ def replay(
     trace: Annotated[
         Path,
         typer.Argument(
-            help="A JSON file: an answer of /api/generate with a trace, or one such trace."
+            help="A JSON file: an answer with a trace, or one such trace."
         ),
     ],
     config_path: ConfigPath,

@@ -33,7 +33,8 @@ class Admission:
             raise EngineUnavailable(reason, code="engine_unavailable")
         if self.num_open + count > self._limit:
             raise EngineOverloaded(
-                f"{self.num_open} sequences are running or waiting, the limit is {self._limit}",
+                f"{self.num_open} sequences are running or waiting, of at most {self._limit}; "
+                f"{count} more do not fit",
                 code="engine_overloaded",
             )
 

@@ -4,7 +4,14 @@ import re
 from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from gac.engine.client_request import MOST_BIASED, MOST_TRACED, ClientRequest
@@ -70,6 +77,11 @@ def _traced(value: object) -> object:
     return value
 
 
+TRACE_SCHEMA = {
+    "anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": MOST_TRACED}]
+}
+
+
 def _by_id(value: object) -> object:
     """Biases by token id; JSON has no keys but strings."""
     if not isinstance(value, dict):
@@ -111,7 +123,9 @@ class EnsembleFields(Schema):
     weights: Annotated[dict[str, float], BeforeValidator(_short)] | None = None
     aggregation: Named = None
     members: Annotated[list[str], BeforeValidator(_short)] | None = None
-    trace: Annotated[int, BeforeValidator(_traced)] = 0
+    trace: Annotated[int, BeforeValidator(_traced), WithJsonSchema(TRACE_SCHEMA)] = Field(
+        0, json_schema_extra={"default": False}
+    )
 
 
 class GenerateBody(EnsembleFields):

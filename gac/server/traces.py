@@ -109,7 +109,7 @@ def _spelled(token: bytes) -> dict[str, Any]:
 
 
 def read_traces(text: bytes) -> list[ConversationTrace]:
-    """The traces of an answer of /api/generate, or one conversation's by itself.
+    """The traces of an answer, or one conversation's by itself.
 
     Raises: TraceError saying what is missing or wrong.
     """
@@ -118,13 +118,20 @@ def read_traces(text: bytes) -> list[ConversationTrace]:
     except (ValueError, RecursionError) as error:
         raise TraceError(f"no valid JSON: {error}") from error
     if not isinstance(data, dict):
-        raise TraceError("must be a JSON object: an answer of /api/generate, or a trace in it")
+        raise TraceError("must be a JSON object: an answer of this server, or a trace in it")
     if "request" in data and "tokens" in data:
         return [_conversation(data, "")]
-    traces = data.get("trace")
+    traces = _of_choices(data["choices"]) if "choices" in data else data.get("trace")
     if not (isinstance(traces, list) and traces):
         raise TraceError('holds no trace; an answer has one if the request has "trace": true')
     return [_conversation(trace, f"trace[{place}]") for place, trace in enumerate(traces)]
+
+
+def _of_choices(choices: object) -> list[object]:
+    """The traces in an answer of the OpenAI API."""
+    entries = choices if isinstance(choices, list) else []
+    own = [one.get("gac") for one in entries if isinstance(one, dict)]
+    return [one["trace"] for one in own if isinstance(one, dict) and "trace" in one]
 
 
 def _conversation(data: object, where: str) -> ConversationTrace:

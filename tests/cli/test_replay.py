@@ -66,6 +66,16 @@ def test_replay_of_a_real_answer_is_identical(name, answers, config, tmp_path, c
     assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_answer_of_the_openai_api_is_read_too(answers, config, tmp_path, capsys) -> None:
+    [trace] = answers["gate"]["trace"]
+    chat = {"choices": [{"index": 0, "gac": {"trace": trace}}, {"gac": None}, 5]}
+    assert replay(tmp_path, config, chat) == 0
+    assert capsys.readouterr().out == f"identical: {len(trace['tokens'])} tokens\n"
+    for none in ([], None, [{"gac": {}}]):
+        assert replay(tmp_path, config, {"choices": none}) == 2
+        assert "holds no trace" in capsys.readouterr().err
+
+
 def test_penalties_are_part_of_a_trace(answers, config, tmp_path, capsys) -> None:
     trace = deepcopy(answers["penalised"]["trace"][0])
     assert {name: trace["request"][name] for name in PENALTIES} == PENALTIES

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from gac.engine.client_request import ClientRequest
 from gac.engine.service import Service
 from gac.errors import RequestError
@@ -38,7 +40,7 @@ class OpenAIBody(Tolerant):
     frequency_penalty: float = ClientRequest.frequency_penalty
     repetition_penalty: float = ClientRequest.repetition_penalty
     logit_bias: LogitBias = {}
-    gac: EnsembleFields = EnsembleFields()
+    gac: EnsembleFields = Field(EnsembleFields(), json_schema_extra={"default": {}})
 
     @property
     def ignored(self) -> list[str]:

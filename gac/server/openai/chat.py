@@ -52,8 +52,9 @@ class ChatMessage(Tolerant):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:
-        """Only an assistant may have said nothing at all; a null is an empty text."""
-        if isinstance(data, dict) and "content" not in data and data.get("role") != "assistant":
+        """Only an assistant may have said nothing at all."""
+        is_silent = isinstance(data, dict) and data.get("content") is None
+        if is_silent and data.get("role") != "assistant":
             raise PydanticCustomError("missing", "Field required", {"field": "content"})
         if isinstance(data, dict) and data.get("role") in ("tool", "function"):
             raise unsupported("role", f"{show(data['role'])} is not supported, as tools are not")

@@ -166,6 +166,7 @@ def test_developer_is_system(url: str) -> None:
     ("message", "param", "code"),
     [
         ({"role": "user"}, "messages[0].content", None),
+        ({"role": "user", "content": None}, "messages[0].content", None),
         ({"content": "a"}, "messages[0].role", None),
         ({"role": 5, "content": "a"}, "messages[0].role", None),
         ({"role": "user", "content": 5}, "messages[0].content", None),
