@@ -177,7 +177,7 @@ def check_case(seen: Counter[str], count: int, **drawn) -> None:
 def test_likelihoods_are_what_the_equations_say_and_change_nothing() -> None:
     seen: Counter[str] = Counter()
 
-    @examples(100)
+    @examples(50)
     @example(**BASE)
     @example(**{**BASE, "strategy": SafeConfig(drafter="m0", consensus=0.1), "row_size": 1})
     @example(**{**BASE, "strategy": SafeConfig(drafter="m0"), "near": False})

@@ -68,7 +68,7 @@ def reference_penalise(fakes: FakeEnsemble, request: GenerateRequest) -> Penalis
     return penalising(values.presence, values.frequency, values.repetition, bias, read)
 
 
-@examples(150)
+@examples(60)
 @given(
     definitions=st.lists(DEFINITIONS, min_size=1, max_size=3),
     strategy=STRATEGIES,
@@ -213,7 +213,7 @@ def test_each_penalty_has_an_effect(strategy) -> None:
     assert num_kinds(presence=-2.0, frequency=-2.0) < plain
 
 
-@examples(40)
+@examples(20)
 @given(PENALTIES, st.sampled_from([Sampling(), Sampling(1.0, top_k=5, seed=4), Sampling(0.7)]))
 def test_drafts_change_nothing(penalties: Penalties, sampling: Sampling) -> None:
     asked = {"penalties": penalties, "sampling": sampling}
@@ -223,7 +223,7 @@ def test_drafts_change_nothing(penalties: Penalties, sampling: Sampling) -> None
 
 
 @pytest.mark.slow
-@examples(30)
+@examples(12)
 @given(
     st.lists(st.tuples(SPECS, PENALTIES, st.sampled_from([None, 0, 5])), min_size=2, max_size=4),
     TRIO_STRATEGIES,
@@ -246,7 +246,7 @@ def test_neighbours_change_nothing(asked, strategy) -> None:
         assert [e.num_shown for e in written.tokens] == [e.num_shown for e in by_itself.tokens]
 
 
-@examples(40)
+@examples(20)
 @given(PENALTIES, st.sampled_from(WAYS), st.sampled_from([Sampling(), Sampling(0.7, seed=5)]))
 def test_forced_tokens_count_as_the_prompt_that_they_are(penalties, strategy, sampling) -> None:
     """Members of one tokenizer go on from forced tokens as from a prompt that ends with them."""

@@ -84,7 +84,7 @@ BOTH = pytest.mark.parametrize("path", BODIES)
 
 
 @BOTH
-@examples(300)
+@examples(100)
 @given(data=st.data())
 def test_any_json_is_answered_or_refused(url: str, path: str, data: st.DataObject) -> None:
     body = data.draw(st.one_of(BODIES[path], BODIES[path], ANYTHING))
@@ -97,7 +97,7 @@ def test_any_json_is_answered_or_refused(url: str, path: str, data: st.DataObjec
 
 
 @BOTH
-@examples(100)
+@examples(30)
 @given(data=st.data())
 def test_any_stream_ends_with_its_mark(url: str, path: str, data: st.DataObject) -> None:
     body = data.draw(BODIES[path])
@@ -113,7 +113,7 @@ def test_any_stream_ends_with_its_mark(url: str, path: str, data: st.DataObject)
 
 
 @BOTH
-@examples(60)
+@examples(30)
 @given(body=st.binary(max_size=30))
 def test_any_bytes_are_refused(url: str, path: str, body: bytes) -> None:
     answer = ask(url, "POST", path, body, JSON)
