@@ -66,6 +66,13 @@ def test_given_text_cannot_be_scored_through_a_chat() -> None:
         runs(is_chat=True)
 
 
+def test_member_is_scored_only_where_its_tokenizer_is_known(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'demo_choices' is scored in the member's own tokens"):
+        runs(model="gac/ada")
+    config = load_config(demo_config(tmp_path))
+    assert runs(model="gac/ada", config=config) == runs()
+
+
 def test_prompts_are_sent_as_text_and_scored_text_as_ids() -> None:
     generating, scoring = HERE.arguments(False), HERE.arguments(True)
     assert generating["tokenized_requests"] is False
