@@ -24,6 +24,8 @@ from tests.support.fakes import (
 from tests.support.oracle import Oracle, check_text, tokens_of
 from tests.support.real_members import DEMO, RealModel, real_ensemble, real_model
 
+pytestmark = pytest.mark.slow
+
 RANDOM_TRIO = ("llama", "gram-sliding", "gpt2")
 TRIOS = [RANDOM_TRIO, *([DEMO] if len(DEMO) == 3 else [])]
 STRATEGIES: dict[str, StrategyConfig] = {

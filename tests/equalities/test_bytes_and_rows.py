@@ -26,6 +26,8 @@ from tests.support.collect import Written
 from tests.support.fakes import EagerSpeculation
 from tests.support.real_members import DEMO, RANDOM, real_ensemble, real_model
 
+pytestmark = pytest.mark.slow
+
 TRIOS = [("llama", "gram-sliding", "gpt2"), ("gram", "neox", "mistral")]
 TRIOS += [DEMO] if len(DEMO) == 3 else []
 TEXTS = ("the cat sat", "What is the capital of France?", "é 日本\n\n12", "Once upon a time, a")

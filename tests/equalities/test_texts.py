@@ -17,6 +17,8 @@ from tests.support.fakes import EagerSpeculation
 from tests.support.oracle import check_text
 from tests.support.real_members import DEMO, real_ensemble, real_model
 
+pytestmark = pytest.mark.slow
+
 EVERY_STEP = EveryStepConfig()
 RANDOM_TRIO = ("llama", "gram-sliding", "gpt2")
 TRIOS = [RANDOM_TRIO, *([DEMO] if len(DEMO) == 3 else [])]
