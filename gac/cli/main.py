@@ -166,9 +166,7 @@ def ask(
 def replay(
     trace: Annotated[
         Path,
-        typer.Argument(
-            help="A JSON file: an answer with a trace, or one such trace."
-        ),
+        typer.Argument(help="A JSON file: an answer with a trace, or one such trace."),
     ],
     config_path: ConfigPath,
     log_level: LogLevel = "warning",
