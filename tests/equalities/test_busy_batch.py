@@ -36,9 +36,9 @@ TEXTS = ("the cat", "What is the capital of France?", "é 日本\n\n12 👍", "h
 CHUNKS = EngineLimits(max_sequences=5, max_batch_tokens=9)
 LIMITS = {
     "roomy": (EngineLimits(), 40_000, None),
-    "evictions": (EngineLimits(), 300, None),
+    "evictions": (EngineLimits(), 260, None),
     "chunks, evictions, few places": (CHUNKS, 260, None),
-    "evictions, drafts": (EngineLimits(), 260, 3),
+    "evictions, drafts": (EngineLimits(), 180, 3),
     "chunks, evictions, few places, drafts": (CHUNKS, 260, 5),
 }
 """The engine's, the K/V slots, and how many tokens the last member drafts."""
