@@ -55,7 +55,7 @@ def main() -> int:
         "clients": lambda _: clients(),
         "openapi": lambda _: _with_demo(openapi.run),
         "provider": lambda _: _with_demo(provider_check.run),
-        "llama.cpp": lambda checkout: llama_cpp.run(checkout),
+        "llama.cpp": llama_cpp.run,
     }
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}")

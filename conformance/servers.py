@@ -25,14 +25,14 @@ def demo_server() -> Iterator[str]:
 
 
 @contextmanager
-def one_model_server(model: Path, max_queued: int = 64) -> Iterator[str]:
+def one_model_server(model: Path) -> Iterator[str]:
     """One model that comes without a chat template, with that of ChatML; gives the URL."""
     member = {
         "name": model.name,
         "weight": str(model),
         "chat_template": str(HERE / "chatml.jinja"),
     }
-    sections = {"ray": {"enabled": False}, "engine": {"max_queued": max_queued}}
+    sections = {"ray": {"enabled": False}, "engine": {"max_queued": 64}}
     with TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         config.write_text(yaml.safe_dump({"CONFIG_API_SERVER": [member], **sections}), "utf-8")

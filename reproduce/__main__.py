@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,10 +46,10 @@ def needs(row: Row) -> str:
 def run(papers: Papers, row: Row, output: Path, flags: Sequence[str], is_shown: bool) -> int:
     """Run a row's commands one after the other, until one fails."""
     for command in papers.commands(row, output, flags):
-        print("gac", *command, flush=True)
+        arguments = [sys.executable, "-m", "gac", *command]
+        print(shlex.join(arguments), flush=True)
         if is_shown:
             continue
-        arguments = [sys.executable, "-m", "gac", *command]
         code = subprocess.run(arguments, cwd=FOLDER.parent, check=False).returncode
         if code:
             return code

@@ -106,15 +106,23 @@ def _markdown(
     )
     yield "|---" * (2 + len(table.benchmarks)) + "|"
     for row in rows:
-        cells = [_cell(row.scores.get(name), scores[row.id].get(name)) for name in table.benchmarks]
-        yield f"| {row.id} | {row.models} | " + " | ".join(cells) + " |"
+        cells = [_cell(row, name, scores[row.id].get(name)) for name in table.benchmarks]
+        yield f"| {row.id} | {row.models}{_share(row.ensembled)} | " + " | ".join(cells) + " |"
     if any(score.is_limited for row in rows for score in scores[row.id].values()):
         yield "\n\\* not on all documents (`--limit`)"
 
 
-def _cell(paper: float | None, here: Measured | None) -> str:
+def _cell(row: Row, name: str, here: Measured | None) -> str:
+    paper = row.scores.get(name)
     said = "-" if paper is None else f"{paper:.2f}"
+    if isinstance(row.ensembled, Mapping):
+        said += _share(row.ensembled.get(name))
     return f"{said}, {here if here is not None else '-'}"
+
+
+def _share(ensembled: float | Mapping[str, float] | None) -> str:
+    """The paper's share of tokens that several models decided."""
+    return f" ({ensembled:.2f} % ensembled)" if isinstance(ensembled, int | float) else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

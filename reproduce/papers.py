@@ -41,8 +41,8 @@ class Row:
     """A row: the paper's scores in per cent by benchmark, and what runs it here.
 
     `configurations` maps each benchmark to the name of a file; it is empty where `why` says that
-    this server cannot run the row.  `average` is the paper's; `ensembled` is the share of tokens in
-    per cent.
+    this server cannot run the row.  `average` and `ensembled`, the share of tokens in per cent, are
+    the paper's, the latter for all benchmarks together or for each.
     """
 
     id: str

@@ -83,7 +83,6 @@ class Harness:
         # Reading the harness' own fourteen thousand tasks takes a while.
         if not folder or not set(names) <= set(self._manager.all_tasks):
             self._manager = TaskManager(include_path=folder)
-        self._names = names
 
     @property
     def version(self) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gac import __version__
+from gac.cli import evaluate_options as options
 from gac.cli.logs import errors_in, use_log_format
 from gac.cli.options import (
     ConfigPath,
@@ -186,58 +187,17 @@ def replay(
 
 @app.command()
 def evaluate(
-    tasks: Annotated[
-        str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")
-    ],
-    output: Annotated[Path, typer.Option(help="The folder that results are written to.")],
-    config: Annotated[
-        Path | None,
-        typer.Argument(help="The YAML file that describes the ensemble (not needed with --url)."),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="A server that runs, such as http://127.0.0.1:8000 (default: one is started for "
-            "the configuration, on a free port of this machine, and ended afterwards)."
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="What is evaluated: gac for the ensemble, gac/NAME for one member alone."
-        ),
-    ] = "gac",
-    limit: Annotated[
-        float | None,
-        typer.Option(
-            help="So many documents of each task, or below 1 a share of them (default: all)."
-        ),
-    ] = None,
-    num_fewshot: Annotated[
-        str,
-        typer.Option(
-            help="How many examples are shown: one number for all tasks, or one for each, "
-            "separated by commas (default: as each task says)."
-        ),
-    ] = "",
-    include_path: Annotated[
-        Path | None, typer.Option(help="A folder with tasks of your own.", exists=True)
-    ] = None,
-    num_concurrent: Annotated[
-        int, typer.Option(min=1, help="How many requests are sent at once.")
-    ] = 16,
-    chat: Annotated[
-        bool,
-        typer.Option(
-            "--chat/--completions",
-            help="Send prompts as user messages, for each member's chat template, or as text to be "
-            "continued.",
-        ),
-    ] = False,
-    max_gen_toks: Annotated[
-        int,
-        typer.Option(min=1, help="The most new tokens of an answer, where a task sets no limit."),
-    ] = 256,
+    tasks: options.Tasks,
+    output: options.Output,
+    config: options.Config = None,
+    url: options.Url = None,
+    model: options.Model = "gac",
+    limit: options.Limit = None,
+    num_fewshot: options.NumFewshot = "",
+    include_path: options.IncludePath = None,
+    num_concurrent: options.NumConcurrent = 16,
+    chat: options.Chat = False,
+    max_gen_toks: options.MaxGenToks = 256,
     log_level: LogLevel = "warning",
 ) -> None:
     """Run tasks of lm-evaluation-harness on an ensemble.

@@ -140,7 +140,7 @@ def _check_prompts(request: ClientRequest) -> None:
         if not isinstance(entry, str) and not entry:
             raise _wrong(where, "must have at least 1 message")
         for field, text in _texts(where, entry):
-            _check_text(field, text)
+            check_text(field, text)
 
 
 def _wrong(field: str, what: str) -> RequestError:
@@ -162,7 +162,7 @@ def _check_stop_strings(until: Sequence[str]) -> None:
         if not 1 <= len(text) <= LONGEST_STOP_STRING:
             what = f"must have at least 1 and at most {LONGEST_STOP_STRING} characters"
             raise _wrong(f"until[{place}]", f"{what}, not {len(text)}")
-        _check_text(f"until[{place}]", text)
+        check_text(f"until[{place}]", text)
 
 
 def _texts(where: str, entry: Entry) -> Iterator[tuple[str, str]]:
@@ -177,8 +177,11 @@ def _texts(where: str, entry: Entry) -> Iterator[tuple[str, str]]:
                 yield f"{where}[{place}].{key}", message[key]
 
 
-def _check_text(field: str, text: str) -> None:
-    """A lone surrogate cannot be encoded, and no tokenizer takes it."""
+def check_text(field: str, text: str) -> None:
+    """A lone surrogate cannot be encoded, and no tokenizer takes it.
+
+    Raises: RequestError naming the field.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:

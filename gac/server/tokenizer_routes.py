@@ -7,6 +7,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from gac.engine.choice import reference_member
+from gac.engine.client_request import check_text
 from gac.engine.prompts import check_ids
 from gac.engine.service import Service
 from gac.errors import RequestError
@@ -102,11 +103,7 @@ def _ids(tokenizer: MemberTokenizer, body: TokenizeBody) -> list[int]:
     if text is None:
         messages = [message.model_dump() for message in body.messages or ()]
         return list(tokenizer.prompt(messages, True, body.add_generation_prompt).ids)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        what = f"prompt: a lone surrogate at character {error.start} is no Unicode text"
-        raise RequestError(what, param="prompt") from error
+    check_text("prompt", text)
     # So clients without a tokenizer ask for the ids behind the texts of /tokenizer_info.
     special = None if body.add_special_tokens else id_of_special(tokenizer, text)
     return (

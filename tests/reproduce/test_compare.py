@@ -68,5 +68,20 @@ def test_latest_result_stands_beside_the_paper(
     assert "gac_table3_row1 " not in shown and "*" not in shown
 
 
+def test_shares_of_ensembled_tokens_are_the_papers(tmp_path: Path) -> None:
+    files = {
+        "gac_table3_row8": ("gsm8k", 0.7),
+        "safe_table2_iq_gac_safe": ("arc_challenge_chat", 0.7),
+    }
+    for row, (task, score) in files.items():
+        (tmp_path / row).mkdir()
+        metrics = {f"exact_match,{name}": score for name in ("strict-match", "remove_whitespace")}
+        data = result({task: metrics}, {task: (10, 10)})
+        (tmp_path / row / "results_1.json").write_text(json.dumps(data))
+    shown = compared(read_papers(), tmp_path)
+    assert "| openchat_3.5 (gate, 0.5) + SOLAR, GaC (7.68 % ensembled) | 65.14, - |" in shown
+    assert "(6.22 % ensembled), 70.00" in shown
+
+
 def test_nothing_that_ran_is_said(tmp_path: Path) -> None:
     assert compared(read_papers(), tmp_path) == f"There are no results below {tmp_path}."

@@ -41,8 +41,7 @@ def chat_logprobs(tokens: Iterable[Token]) -> dict[str, Any]:
 
 
 def _entry(token: bytes, likelihood: Likelihood | None) -> dict[str, Any]:
-    if likelihood is None:
-        return {**_spelled(token), "logprob": IMPOSSIBLE, "top_logprobs": []}
+    assert likelihood is not None, "only an echoed prompt has tokens without one"
     top = [{**_spelled(one.token), "logprob": logarithm(one.probability)} for one in likelihood.top]
     return {**_spelled(token), "logprob": logarithm(likelihood.probability), "top_logprobs": top}
 
