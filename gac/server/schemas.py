@@ -128,7 +128,22 @@ class EnsembleFields(Schema):
     )
 
 
-class GenerateBody(EnsembleFields):
+class DecodingFields(BaseModel):
+    """The fields of how tokens are picked, the same in every body."""
+
+    temperature: float = ClientRequest.temperature
+    top_k: int = ClientRequest.top_k
+    top_p: float = ClientRequest.top_p
+    min_p: float = ClientRequest.min_p
+    seed: int | None = ClientRequest.seed
+    ignore_eos: bool = ClientRequest.ignore_eos
+    presence_penalty: float = ClientRequest.presence_penalty
+    frequency_penalty: float = ClientRequest.frequency_penalty
+    repetition_penalty: float = ClientRequest.repetition_penalty
+    logit_bias: LogitBias | None = None
+
+
+class GenerateBody(EnsembleFields, DecodingFields):
     """The body of POST /api/generate; every field that is accepted has an effect.
 
     It checks the JSON types only.  Which values a field may have is checked by `check_values` in
@@ -140,17 +155,7 @@ class GenerateBody(EnsembleFields):
     max_length: int | None = ClientRequest.max_length
     apply_chat_template: bool = ClientRequest.apply_chat_template
     until: OneOrMore | None = None
-    temperature: float = ClientRequest.temperature
-    top_k: int = ClientRequest.top_k
-    top_p: float = ClientRequest.top_p
-    min_p: float = ClientRequest.min_p
-    seed: int | None = ClientRequest.seed
     min_new_tokens: int = ClientRequest.min_new_tokens
-    ignore_eos: bool = ClientRequest.ignore_eos
-    presence_penalty: float = ClientRequest.presence_penalty
-    frequency_penalty: float = ClientRequest.frequency_penalty
-    repetition_penalty: float = ClientRequest.repetition_penalty
-    logit_bias: LogitBias | None = None
     stream: bool = False
 
     def request(self) -> ClientRequest:

@@ -14,18 +14,15 @@ from gac.engine.writer import write
 from gac.errors import RequestError
 from gac.server.openai.chat import ChatBody
 from gac.server.schemas import GenerateBody
-from tests.support.fake_service import Fakes, fakes_for
+from tests.support.fake_service import Fakes, fakes_for, started
 
 ASKED = ClientRequest(messages_list=["the cat"], max_new_tokens=12, ignore_eos=True)
 
 
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
-    fakes = fakes_for()
-    fakes.service.start()
-    assert fakes.service.wait(10.0)
-    yield fakes
-    fakes.service.stop()
+    with started(fakes_for()) as fakes:
+        yield fakes
 
 
 def biases(fakes: Fakes, logit_bias: dict[int, float], **changes: Any) -> dict[int, float]:

@@ -17,7 +17,7 @@ from gac.engine.writer import write
 from gac.errors import RequestError
 from tests.support.collect import Running, Scripted
 from tests.support.examples import examples
-from tests.support.fake_service import Fakes, fakes_for
+from tests.support.fake_service import Fakes, fakes_for, started
 from tests.support.trios import LONG, members, request_of
 
 ASKED = ClientRequest(messages_list=["the cat"], echo=True, logprobs=1, max_new_tokens=1)
@@ -25,11 +25,8 @@ ASKED = ClientRequest(messages_list=["the cat"], echo=True, logprobs=1, max_new_
 
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
-    fakes = fakes_for(max_context=60)
-    fakes.service.start()
-    assert fakes.service.wait(10.0)
-    yield fakes
-    fakes.service.stop()
+    with started(fakes_for(max_context=60)) as fakes:
+        yield fakes
 
 
 def prepared(fakes: Fakes, **changes: Any) -> list[GenerateRequest]:

@@ -14,18 +14,15 @@ from gac.engine.requests import prepare
 from gac.errors import RequestError
 from gac.model.templates import MemberTokenizer
 from tests.support.examples import examples
-from tests.support.fake_service import Fakes, fakes_for
+from tests.support.fake_service import Fakes, fakes_for, started
 
 PIECES = ["the", " the", " cat", "é", "日", "\n", " ", "a", "<|end|>", "</s>", "</", "s>", "👍"]
 
 
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
-    fakes = fakes_for(max_context=40)
-    fakes.service.start()
-    assert fakes.service.wait(10.0)
-    yield fakes
-    fakes.service.stop()
+    with started(fakes_for(max_context=40)) as fakes:
+        yield fakes
 
 
 def tokenizers_of(fakes: Fakes) -> Mapping[str, MemberTokenizer]:

@@ -11,7 +11,7 @@ from gac.engine.client_request import ClientRequest
 from gac.engine.requests import check_limits, prepare
 from gac.errors import RequestError
 from gac.server.schemas import GenerateBody
-from tests.support.fake_service import Fakes, fake_config, fakes_for
+from tests.support.fake_service import Fakes, fake_config, fakes_for, started
 
 USER = {"role": "user", "content": "the cat"}
 PLAIN = ClientRequest(messages_list=[[USER]])
@@ -19,11 +19,8 @@ PLAIN = ClientRequest(messages_list=[[USER]])
 
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
-    fakes = fakes_for(max_context=40)
-    fakes.service.start()
-    assert fakes.service.wait(10.0)
-    yield fakes
-    fakes.service.stop()
+    with started(fakes_for(max_context=40)) as fakes:
+        yield fakes
 
 
 def refused(fakes: Fakes, **changes: Any) -> RequestError:

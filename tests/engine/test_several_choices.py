@@ -16,7 +16,7 @@ from gac.engine.writer import write
 from gac.errors import RequestError
 from gac.server.trace_budget import traced_bytes
 from tests.support.collect import Running
-from tests.support.fake_service import Fakes, fake_config, fakes_for
+from tests.support.fake_service import Fakes, fake_config, fakes_for, started
 from tests.support.real_members import real_ensemble, real_model
 from tests.support.trios import EVERY_STEP, GATED, VERIFIED
 
@@ -26,11 +26,8 @@ SAMPLED = replace(ASKED, temperature=1.0)
 
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
-    fakes = fakes_for()
-    fakes.service.start()
-    assert fakes.service.wait(10.0)
-    yield fakes
-    fakes.service.stop()
+    with started(fakes_for()) as fakes:
+        yield fakes
 
 
 def prepared(fakes: Fakes, asked: ClientRequest) -> list[GenerateRequest]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from gac.core import Extend
 from tests.support.choices import BASE, trio
 from tests.support.client import (
     Answer,
@@ -91,15 +90,7 @@ def test_error_before_the_first_byte_has_its_status(url: str, change: Any, param
 def failing(after: int) -> Fakes:
     """Members of which one fails after so many batches."""
     fakes = fakes_for(end_bias=-20.0, max_context=100_000)
-    num_asked = 0
-
-    def fail(batch: list[Extend]) -> None:
-        nonlocal num_asked
-        num_asked += 1
-        if num_asked > after:
-            raise RuntimeError("out of luck")
-
-    fakes.on_extend(fail)
+    fakes.fail_after(after)
     return fakes
 
 

@@ -57,6 +57,18 @@ class Fakes:
         for runner in self.members.runners.values():
             _before(runner, act)
 
+    def fail_after(self, num_batches: int) -> None:
+        """Have members answer so many batches together, and fail at all that follow."""
+        num_asked = 0
+
+        def fail(batch: Sequence[Extend]) -> None:
+            nonlocal num_asked
+            num_asked += 1
+            if num_asked > num_batches:
+                raise RuntimeError("out of luck")
+
+        self.on_extend(fail)
+
 
 def _before(runner: HashRunner, act: Any) -> None:
     answer = runner.extend
@@ -114,6 +126,17 @@ def serving(service: Service) -> Iterator[str]:
         service.begin_to_stop()
         thread.join()
         service.stop()
+
+
+@contextmanager
+def started(fakes: Fakes) -> Iterator[Fakes]:
+    """Have fakes loaded, without a server."""
+    fakes.service.start()
+    try:
+        assert fakes.service.wait(10.0)
+        yield fakes
+    finally:
+        fakes.service.stop()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from gac.engine.service import Service
 from gac.errors import RequestError
 from gac.server.models import ENSEMBLE, members_of
 from gac.server.openai.tolerance import Tolerant
-from gac.server.schemas import EnsembleFields, LogitBias, OneOrMore
+from gac.server.schemas import DecodingFields, EnsembleFields, OneOrMore
 
 
 class StreamOptions(Tolerant):
@@ -20,7 +20,7 @@ class StreamOptions(Tolerant):
     continuous_usage_stats: bool = False
 
 
-class OpenAIBody(Tolerant):
+class OpenAIBody(Tolerant, DecodingFields):
     """The fields that both have; `asked` is what the engine is asked for."""
 
     model: str = ENSEMBLE
@@ -29,17 +29,7 @@ class OpenAIBody(Tolerant):
     stop: OneOrMore = []
     max_tokens: int | None = None
     min_tokens: int = ClientRequest.min_new_tokens
-    ignore_eos: bool = ClientRequest.ignore_eos
-    temperature: float = ClientRequest.temperature
-    top_p: float = ClientRequest.top_p
-    top_k: int = ClientRequest.top_k
-    min_p: float = ClientRequest.min_p
-    seed: int | None = ClientRequest.seed
     n: int = ClientRequest.n
-    presence_penalty: float = ClientRequest.presence_penalty
-    frequency_penalty: float = ClientRequest.frequency_penalty
-    repetition_penalty: float = ClientRequest.repetition_penalty
-    logit_bias: LogitBias = {}
     gac: EnsembleFields = Field(EnsembleFields(), json_schema_extra={"default": {}})
 
     @property
@@ -63,20 +53,14 @@ class OpenAIBody(Tolerant):
         """The fields of a `ClientRequest` that both have.  Raises: RequestError."""
         if self.stream_options is not None and not self.stream:
             raise wrong("stream_options", "may only be given with stream: true")
+        decoding = {name: getattr(self, name) for name in DecodingFields.model_fields}
+        if self.top_k == -1:  # vLLM's word for off
+            decoding["top_k"] = 0
         return {
+            **decoding,
             "until": tuple(self.stop),
             "min_new_tokens": self.min_tokens,
-            "ignore_eos": self.ignore_eos,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": max(self.top_k, 0) if self.top_k == -1 else self.top_k,
-            "min_p": self.min_p,
-            "seed": self.seed,
             "n": self.n,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-            "repetition_penalty": self.repetition_penalty,
-            "logit_bias": self.logit_bias or None,
             **self._ensemble(service),
         }
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gac.core import Extend
 from tests.support.choices import CHOICES, NAMES, TRIO
 from tests.support.client import Answer, ask, get
 from tests.support.fake_service import PLAIN, Fakes, fake_config, fakes_for, ready, until
@@ -167,15 +166,7 @@ def test_trace_rides_along(url: str) -> None:
 def failing(after: int) -> Fakes:
     """Members of which one fails after so many batches."""
     fakes = fakes_for(templates={"ada": PLAIN, "bora": PLAIN}, end_bias=-20.0, max_context=100_000)
-    num_asked = 0
-
-    def fail(batch: list[Extend]) -> None:
-        nonlocal num_asked
-        num_asked += 1
-        if num_asked > after:
-            raise RuntimeError("out of luck")
-
-    fakes.on_extend(fail)
+    fakes.fail_after(after)
     return fakes
 
 
