@@ -2,48 +2,37 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac.config import ArithmeticConfig, EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
-from gac.core import FinishReason, GenerateRequest, Likelihood, Sampling
+from gac.config import EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
+from gac.core import FinishReason, Likelihood, Sampling
 from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from gac.trace import Outcome
 from tests.support import reference
-from tests.support.collect import Running, Written
+from tests.support.collect import Running
 from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
     SAMPLINGS,
-    drawn_ensemble,
     reference_members,
-    speculate,
 )
+from tests.support.drawn_case import NUM_TOKENS, PLAIN_CASE, DrawnCase, told_nothing
 from tests.support.examples import examples
-from tests.support.fakes import byte_level_definition, prompt_for
-from tests.support.methods import AGGREGATIONS, STRATEGIES, aggregate_of, joined
+from tests.support.fakes import byte_level_definition
+from tests.support.methods import AGGREGATIONS, STRATEGIES, aggregate_of
 from tests.support.reference import Distribution
 from tests.support.reference_safe import Safe
 
 NEAR = 3e-6
 """What float32 rows are off by."""
 BASE = {
+    **PLAIN_CASE,
     "definitions": [byte_level_definition([" a", "ba", "ab"]), byte_level_definition(["ab"])],
     "strategy": EveryStepConfig(),
-    "aggregation": ArithmeticConfig(),
-    "guard": False,
-    "sampling": Sampling(),
-    "scores": [1, 2, 1],
-    "sharpness": 3.0,
-    "min_new_tokens": 4,
-    "row_size": 8,
-    "lead": False,
-    "near": True,
-    "drafter": None,
     "count": 5,
     "stop": (),
 }
@@ -65,49 +54,7 @@ DRAWN = {
 }
 
 
-class Case:
-    """One request, written with likelihoods and a trace, or with nothing."""
-
-    def __init__(self, definitions, strategy, aggregation, guard, sampling, **made) -> None:
-        if len(definitions) < 2:
-            strategy, aggregation, guard = EveryStepConfig(), ArithmeticConfig(), False
-        if isinstance(strategy, MixtureConfig):
-            sampling = Sampling(1.0, seed=sampling.seed)
-        self.strategy = joined(strategy, aggregation, guard, sampling.temperature == 0.0)
-        self.sampling, self.definitions, self.made = sampling, definitions, made
-
-    def ensemble(self):
-        return drawn_ensemble(
-            self.definitions,
-            self.made["scores"],
-            self.made["lead"],
-            self.made["near"],
-            wobble=1.0,
-            sharpness=self.made["sharpness"],
-            row_size=self.made["row_size"],
-        )
-
-    def request(self, fakes) -> GenerateRequest:
-        return GenerateRequest(
-            request_id="r",
-            prompts=prompt_for(fakes, "ab a", self.made["lead"]),
-            max_new_tokens=12,
-            min_new_tokens=self.made["min_new_tokens"],
-            sampling=self.sampling,
-            stop=self.made["stop"],
-        )
-
-    def write(self, logprobs: int | None, trace: int = 0) -> Written:
-        fakes = self.ensemble()
-        request = replace(self.request(fakes), logprobs=logprobs, trace=trace)
-        speculation = speculate(self.made["drafter"], list(fakes.runners))
-        with Running(fakes.ensemble, StrategyMaker(self.strategy), None, speculation) as running:
-            [written] = running.write([request])
-        fakes.close()
-        return written
-
-
-def combined(case: Case, weights, rows) -> Distribution:
+def combined(case: DrawnCase, weights, rows) -> Distribution:
     """What these rows combine to by the equations, summing to 1."""
     shares = reference.shares_of(rows, weights)
     voting = {name: rows[name] for name in sorted(rows) if shares[name] > 0.0}
@@ -139,15 +86,10 @@ def check(likelihood: Likelihood | None, token: bytes, expected: Distribution, c
     assert listed.get(token, likelihood.probability) == likelihood.probability
 
 
-def plain(written: Written) -> object:
-    ends = (written.finish.reason, written.finish.ensembled_tokens, written.text)
-    return [(event.pick, event.asked, event.token_bytes) for event in written.tokens], ends
-
-
 def check_case(seen: Counter[str], count: int, **drawn) -> None:
-    case = Case(**drawn)
-    told, untold = case.write(count, trace=1), case.write(None)
-    assert plain(told) == plain(untold)
+    case = DrawnCase(**drawn)
+    told, untold = case.write(logprobs=count, trace=1), case.write()
+    assert told_nothing(told) == told_nothing(untold)
     assert {(e.likelihood, e.num_shown) for e in [*untold.tokens, untold.finish]} == {(None, 0)}
     fakes = case.ensemble()
     weights, members = fakes.ensemble.weights, reference_members(fakes, case.request(fakes))
@@ -194,7 +136,9 @@ def test_likelihoods_are_what_the_equations_say_and_change_nothing() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_greedy_pick_is_the_first_of_the_best(count: int) -> None:
-    written = Case(**{key: value for key, value in BASE.items() if key != "count"}).write(count)
+    written = DrawnCase(**{key: value for key, value in BASE.items() if key != "count"}).write(
+        logprobs=count
+    )
     assert written.finish.reason is FinishReason.LENGTH
     for event in written.tokens:
         assert event.likelihood is not None
@@ -208,15 +152,15 @@ def test_short_rows_stay_short_where_they_tell_enough() -> None:
     for definitions, count in ((BASE["definitions"][:1], 20), (BASE["definitions"], 5)):
         drawn = {**BASE, "definitions": definitions, "row_size": ROW_SIZE, "near": False}
         del drawn["count"]
-        case = Case(**drawn)
+        case = DrawnCase(**drawn)
         fakes = case.ensemble()
-        request = replace(case.request(fakes), logprobs=count)
+        request = case.request(fakes, logprobs=count)
         with Running(fakes.ensemble, StrategyMaker(case.strategy)) as running:
             [written] = running.write([request])
             metrics = running.engine.metrics
         asked = [item for one in fakes.runners.values() for call in one.calls for item in call]
         fakes.close()
-        assert len(written.tokens) == 12
+        assert len(written.tokens) == NUM_TOKENS
         assert not any(item.dense for item in asked)
         assert metrics.dense == 0
         assert (metrics.completed > 0) is (len(definitions) > 1)

@@ -11,96 +11,48 @@ from hypothesis import strategies as st
 from gac.config import ArithmeticConfig, EveryStepConfig, MixtureConfig, SafeConfig, ThresholdConfig
 from gac.core import FinishReason, GenerateRequest, Sampling, TokenEvent
 from gac.decoding.flow import Commit, Query
-from gac.decoding.strategies import StrategyMaker
 from gac.model.listing import ROW_SIZE
 from gac.trace import Outcome, TokenTrace, Why
 from tests.support import reference
-from tests.support.collect import Running, Scripted, Written
+from tests.support.collect import Running, Scripted
 from tests.support.drawn import (
     DEFINITIONS,
     GUARDS,
     SAMPLINGS,
-    drawn_ensemble,
     reference_members,
 )
+from tests.support.drawn_case import PLAIN_CASE, DrawnCase, told_nothing
 from tests.support.examples import examples
-from tests.support.fakes import EagerSpeculation, byte_level_definition, fake_ensemble, prompt_for
-from tests.support.methods import AGGREGATIONS, STRATEGIES, aggregate_of, joined
+from tests.support.fakes import byte_level_definition, fake_ensemble, prompt_for
+from tests.support.methods import AGGREGATIONS, STRATEGIES, aggregate_of
 
 TRACED = 5
 NEAR = 2e-6
 """What float32 rows are off by."""
 LETTERS = byte_level_definition([" a", "ba", "ab"])
 BASE = {
+    **PLAIN_CASE,
     "definitions": [LETTERS, byte_level_definition(["ab", "a b", "ba"])],
     "strategy": SafeConfig(drafter="m0", consensus=0.3),
-    "aggregation": ArithmeticConfig(),
-    "guard": False,
-    "sampling": Sampling(),
-    "scores": [1, 2, 1],
-    "sharpness": 3.0,
-    "min_new_tokens": 4,
-    "row_size": 8,
-    "lead": False,
-    "near": True,
-    "drafter": None,
 }
 
 
-class Case:
-    """One request of an ensemble, written with a trace or without one."""
+class Case(DrawnCase):
+    """A case with what its oracle needs; has to be closed."""
 
-    def __init__(self, definitions, strategy, aggregation, guard, sampling, **made) -> None:
-        if isinstance(strategy, MixtureConfig):
-            sampling = Sampling(1.0, seed=sampling.seed)
-        self.strategy = joined(strategy, aggregation, guard, sampling.temperature == 0.0)
-        self.aggregate, self.sampling = aggregate_of(self.strategy), sampling
-        self.definitions, self.made = definitions, made
-        self.fakes = self.ensemble()
+    def __init__(self, *args, **drawn) -> None:
+        super().__init__(*args, **drawn)
+        self.aggregate, self.fakes = aggregate_of(self.strategy), self.ensemble()
         self.names, self.weights = list(self.fakes.runners), self.fakes.ensemble.weights
-
-    def ensemble(self):
-        return drawn_ensemble(
-            self.definitions,
-            self.made["scores"],
-            self.made["lead"],
-            self.made["near"],
-            wobble=1.0,
-            sharpness=self.made["sharpness"],
-            row_size=self.made["row_size"],
-        )
-
-    def request(self, fakes, trace: int) -> GenerateRequest:
-        return GenerateRequest(
-            request_id="r",
-            prompts=prompt_for(fakes, "ab a", self.made["lead"]),
-            max_new_tokens=14,
-            min_new_tokens=self.made["min_new_tokens"],
-            sampling=self.sampling,
-            trace=trace,
-        )
-
-    def write(self, trace: int) -> Written:
-        fakes, drafter = self.ensemble(), self.made["drafter"]
-        speculation = EagerSpeculation(drafter, 3, self.names) if drafter else None
-        with Running(fakes.ensemble, StrategyMaker(self.strategy), None, speculation) as running:
-            [written] = running.write([self.request(fakes, trace)])
-        fakes.close()
-        return written
-
-
-def plain(written: Written) -> object:
-    ends = (written.finish.reason, written.finish.ensembled_tokens, written.text)
-    return [(event.pick, event.asked, event.token_bytes) for event in written.tokens], ends
 
 
 def check_case(seen: Counter[str], **drawn) -> None:
     case = Case(**drawn)
-    traced, untraced = case.write(TRACED), case.write(0)
-    assert plain(traced) == plain(untraced)
+    traced, untraced = case.write(trace=TRACED), case.write()
+    assert told_nothing(traced) == told_nothing(untraced)
     assert {event.trace for event in untraced.tokens} <= {None}
     assert untraced.finish.trace is None
-    members = reference_members(case.fakes, case.request(case.fakes, 0))
+    members = reference_members(case.fakes, case.request(case.fakes))
     text: list[bytes] = []
     for event in traced.tokens:
         assert event.trace is not None
